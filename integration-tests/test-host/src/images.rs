@@ -1,0 +1,62 @@
+//! What hosts are made of: a Debian tree for the host, one for its tenants, and a layer with our package installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::cache::{Cache, key};
+use crate::{apt, command};
+
+const SUITE: &str = "forky";
+const BUILD_IMAGE: &str = include_str!("../scripts/build-image.sh");
+const BUILD_LAYER: &str = include_str!("../scripts/build-layer.sh");
+const HOST_PACKAGES: &str = include_str!("../scripts/host.packages");
+const TENANT_PACKAGES: &str = include_str!("../scripts/tenant.packages");
+
+/// The trees of one kind of host, in the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Images {
+    /// The lower layers of its root as overlayfs wants them: uppermost first.
+    pub(crate) lower: String,
+    /// The tree that becomes its tenant image.
+    pub(crate) tenant: PathBuf,
+}
+
+impl Images {
+    /// Builds what is missing. Without a package the host is plain Debian.
+    pub(crate) fn ensure(cache: &Cache, package: Option<&Path>) -> Result<Self> {
+        let base = image(cache, "host", HOST_PACKAGES)?;
+        let tenant = image(cache, "tenant", TENANT_PACKAGES)?;
+        let lower = match package {
+            None => base.display().to_string(),
+            Some(package) => format!("{}:{}", layer(cache, &base, package)?.display(), base.display()),
+        };
+        Ok(Self { lower, tenant })
+    }
+}
+
+fn image(cache: &Cache, kind: &str, packages: &str) -> Result<PathBuf> {
+    let packages: Vec<&str> = packages.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let packages = packages.join(",");
+    cache.ensure(kind, &key([kind, SUITE, &packages, BUILD_IMAGE]), |new| {
+        apt::require(apt::FOR_IMAGES)?;
+        command::build(BUILD_IMAGE, &[kind, text(new)?, SUITE, &packages])
+    })
+}
+
+fn layer(cache: &Cache, base: &Path, package: &Path) -> Result<PathBuf> {
+    let content = fs::read(package).with_context(|| format!("reading the package {}", package.display()))?;
+    let key = key([text(base)?.as_bytes(), &content, BUILD_LAYER.as_bytes()]);
+    cache.ensure("package", &key, |new| command::build(BUILD_LAYER, &[text(new)?, text(base)?, text(package)?]))
+}
+
+/// A path as the text that scripts and mount options take.
+pub(crate) fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))
+}
+
+/// Builds every image that hosts with this package, or without one, are made of.
+pub fn build_images(package: Option<&Path>) -> Result<()> {
+    Images::ensure(&Cache::open()?, package).map(drop)
+}

@@ -1,0 +1,22 @@
+//! A real systemd host in namespaces: Debian with systemd as PID 1, our package installed, its own network, cgroup and disk. It boots
+//! in seconds, is thrown away afterwards, and changes nothing on the machine below.
+
+mod apt;
+mod cache;
+mod command;
+mod disk;
+mod host;
+mod images;
+mod inside;
+mod notify;
+mod rundir;
+mod skip;
+
+pub use apt::{FOR_IMAGES, require};
+pub use cache::{Cache, key};
+pub use disk::Disk;
+pub use host::{Builder, Host, PACKAGE_VARIABLE, Package};
+pub use images::build_images;
+pub use inside::{Output, Running, exit_code};
+pub use rundir::{Summary, list, sweep};
+pub use skip::{SKIPS_VARIABLE, skip};

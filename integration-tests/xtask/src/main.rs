@@ -1,0 +1,53 @@
+//! The developer's tool, one module per verb: `cargo xtask --help` lists them.
+
+mod check;
+mod host;
+mod package;
+mod root;
+mod tally;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Test hosts, the package, and every check.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Boot, enter, list and stop test hosts
+    #[command(subcommand)]
+    Host(host::Verb),
+    /// Build the Debian package and print its path
+    Package,
+    /// Run every test, on this machine and on test hosts
+    Test(test::Arguments),
+    /// Check format, lints, documentation and dependencies
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(Verb::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the package's path is what the caller asked for")]
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Host(verb) => host::run(verb),
+        Verb::Package => {
+            println!("{}", package::build()?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Check => check::run(),
+    }
+}
