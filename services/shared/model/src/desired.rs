@@ -1,0 +1,134 @@
+//! What a tenant should be once its repository's request was admitted: one specification per owning service.
+
+use crate::{
+    identity::{PREFIX_LENGTH, Slot, UidRange},
+    names::{ExtensionName, ImageName, TenantName, UnitName},
+    network::{Forward, LinkName, MacAddress, NetworkSpec},
+    repository::Revision,
+    size::Size,
+};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// A tenant as one commit asks for it and the host allows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DesiredTenant {
+    /// Whose.
+    pub name: TenantName,
+    /// The commit that asks.
+    pub revision: Revision,
+    /// Whether it should run.
+    pub enabled: bool,
+    /// The base image of its root.
+    pub image: ImageName,
+    /// What it may use.
+    pub limits: Limits,
+    /// The ports that lead to it.
+    pub forwards: Vec<Forward>,
+    /// Its system extensions, lowest layer first.
+    pub sysext: Vec<ExtensionName>,
+    /// Its services: units that its repository ships, wanted by its multi-user.target.
+    pub services: Vec<UnitName>,
+    /// Fields of its manifest that are valid but have no effect on this host yet, as `/security/capabilities`.
+    pub not_in_effect: Vec<String>,
+}
+
+/// What a tenant may use of the machine. Nothing said means no limit of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Processor time, in cores.
+    pub cpu_cores: Option<u32>,
+    /// CPUWeight= (systemd.resource-control(5)), 1 to 10000.
+    pub cpu_weight: Option<u32>,
+    /// MemoryMax=.
+    pub memory: Option<Size>,
+    /// MemorySwapMax=.
+    pub swap: Option<Size>,
+}
+
+/// What storage keeps for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageSpec {
+    /// The base image that the tenant's root was made from.
+    pub image: ImageName,
+}
+
+/// What the extension service keeps for a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtensionSpec {
+    /// The system extensions, lowest layer first.
+    pub sysext: Vec<ExtensionName>,
+}
+
+/// What the tenant manager starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstanceSpec {
+    /// The commit whose checkout the tenant sees at /srv/config.
+    pub revision: Revision,
+    /// The base image that its root was made from.
+    pub image: ImageName,
+    /// The uids of its user namespace.
+    pub uids: UidRange,
+    /// The bridge that its link is put on.
+    pub bridge: LinkName,
+    /// The hardware address of its side of the link.
+    pub mac: MacAddress,
+    /// Its address, for people.
+    pub address: Ipv4Addr,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its system extensions, lowest layer first.
+    pub sysext: Vec<ExtensionName>,
+    /// The units from its repository.
+    pub services: Vec<UnitName>,
+}
+
+impl DesiredTenant {
+    /// What storage should hold.
+    #[must_use]
+    pub fn storage(&self) -> StorageSpec {
+        StorageSpec { image: self.image.clone() }
+    }
+
+    /// What the network should hold for the tenant in `slot`.
+    #[must_use]
+    pub fn network(&self, slot: Slot) -> NetworkSpec {
+        let mut forwards = self.forwards.clone();
+        forwards.sort_unstable();
+        NetworkSpec {
+            bridge: slot.bridge(),
+            gateway: slot.gateway(),
+            prefix_length: PREFIX_LENGTH,
+            address: slot.address(),
+            mac: slot.mac(),
+            forwards,
+        }
+    }
+
+    /// What the extension service should hold.
+    #[must_use]
+    pub fn extensions(&self) -> ExtensionSpec {
+        ExtensionSpec { sysext: self.sysext.clone() }
+    }
+
+    /// What should run for the tenant in `slot`.
+    #[must_use]
+    pub fn instance(&self, slot: Slot) -> InstanceSpec {
+        InstanceSpec {
+            revision: self.revision.clone(),
+            image: self.image.clone(),
+            uids: slot.uids(),
+            bridge: slot.bridge(),
+            mac: slot.mac(),
+            address: slot.address(),
+            limits: self.limits.clone(),
+            sysext: self.sysext.clone(),
+            services: self.services.clone(),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the product talks about: names, sizes, the manifest, the registry, what is desired and what was observed.
+//! Pure: no clock, no file system, no network. Text from outside becomes a type here once, and is never checked again.
+
+pub mod admission;
+pub mod config;
+pub mod desired;
+pub mod diagnostic;
+pub mod document;
+pub mod identity;
+pub mod manifest;
+pub mod names;
+pub mod network;
+pub mod observed;
+pub mod progress;
+pub mod registry;
+pub mod repository;
+pub mod size;
+pub mod text;
+
+pub use desired::{DesiredTenant, ExtensionSpec, InstanceSpec, Limits, StorageSpec};
+pub use diagnostic::Diagnostic;
+pub use names::{ExtensionName, ImageName, TenantName, UnitName};
+pub use network::{Forward, MacAddress, NetworkSpec, Protocol};
+pub use repository::{Reference, RepositoryUrl, Revision};
+pub use size::Size;

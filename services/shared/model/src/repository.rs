@@ -1,0 +1,138 @@
+//! Where a repository is, which of its references counts, and which commit was meant.
+
+use crate::text::checked_text;
+
+checked_text!(
+    /// The address of a Git repository. Without user information, because a secret in an address ends in a log; no
+    /// `ext::` and no leading `-`, because Git would run what follows (CVE-2017-1000117, gitremote-helpers(7)).
+    RepositoryUrl,
+    "a repository address",
+    "https://, http://, git://, ssh:// or file:// with a host or path, without user:password@, spaces or control characters",
+    |text| {
+        let Some((scheme, rest)) = text.split_once("://") else { return false };
+        let authority = rest.split('/').next().unwrap_or_default();
+        text.len() <= 1024
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'%')
+            && !authority.starts_with('-')
+            && match scheme {
+                "file" => authority.is_empty() && rest.len() > 1 && !rest.split('/').any(|part| part == ".."),
+                // ssh has no password in its address, and cannot do without a user.
+                "ssh" => authority.rsplit('@').next().is_some_and(|host| !host.is_empty() && !host.starts_with('-'))
+                    && (!authority.contains(':') || is_port(authority))
+                    && rest.contains('/'),
+                "https" | "http" | "git" => !authority.is_empty() && !authority.contains('@') && rest.contains('/'),
+                _ => false,
+            }
+    }
+);
+
+fn is_port(authority: &str) -> bool {
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    !host.contains(':') && port.parse::<u16>().is_ok()
+}
+
+checked_text!(
+    /// A full reference name: a branch or a tag (git-check-ref-format(1)).
+    Reference,
+    "a reference",
+    "refs/heads/NAME or refs/tags/NAME as git-check-ref-format accepts it",
+    |text| {
+        let Some(name) = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")) else { return false };
+        text.len() <= 255
+            && !name.is_empty()
+            && !name.contains("..")
+            && !name.contains("@{")
+            && !name.ends_with('.')
+            && name.split('/').all(|part| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(".lock"))
+            && name.bytes().all(|b| b.is_ascii_graphic() && !b"~^:?*[\\%\"'$`".contains(&b))
+    }
+);
+
+impl Reference {
+    /// The branch that is followed when nobody says otherwise.
+    #[must_use]
+    pub fn main() -> Self {
+        Self("refs/heads/main".to_owned())
+    }
+}
+
+checked_text!(
+    /// A commit's object name in full: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).
+    Revision,
+    "a revision",
+    "40 or 64 lower-case hexadecimal digits",
+    |text| matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+
+impl Revision {
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_would_run_or_leak_something_are_refused() {
+        for good in [
+            "https://git.example.org/a.git",
+            "git://127.0.0.1/web",
+            "file:///srv/git/web.git",
+            "ssh://git@example.org/a.git",
+            "ssh://git@example.org:2222/a",
+            "http://[::1]:8080/x",
+        ] {
+            assert!(good.parse::<RepositoryUrl>().is_ok(), "{good:?} was refused");
+        }
+        for bad in [
+            "",
+            "web",
+            "-oProxyCommand=x",
+            "ext::sh -c id",
+            "https://user:secret@example.org/a",
+            "https://token@example.org/a",
+            "ssh://-oProxyCommand=id/a",
+            "ssh://git:pw@example.org/a",
+            "file://host/a",
+            "file:///srv/../etc",
+            "https:///a",
+            "git@example.org:a",
+            "https://example.org/a b",
+            "https://example.org/a\n",
+            "ftp://example.org/a",
+            "fd::3/a",
+            "git://-x/a",
+        ] {
+            assert!(bad.parse::<RepositoryUrl>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn references_follow_git() {
+        for good in ["refs/heads/main", "refs/tags/v1.0", "refs/heads/a/b"] {
+            assert!(good.parse::<Reference>().is_ok(), "{good:?} was refused");
+        }
+        for bad in [
+            "main",
+            "HEAD",
+            "refs/heads/",
+            "refs/heads/a..b",
+            "refs/heads/-x",
+            "refs/heads/a.lock",
+            "refs/heads/a b",
+            "refs/notes/x",
+            "refs/heads/.a",
+            "refs/heads/a@{1}",
+            "refs/heads/a:refs/heads/b",
+            "refs/heads/a//b",
+            "refs/heads/*",
+            "--upload-pack=id",
+        ] {
+            assert!(bad.parse::<Reference>().is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The one way in which a checked string type is made: parsed from text, shown as it was written, (de)serialised as a
+//! plain string.
+
+use thiserror::Error;
+
+/// Why a text is not what it was taken for. The message says what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is not {what}: {allowed}")]
+pub struct InvalidText {
+    /// The refused text, cut after 80 characters.
+    pub text: String,
+    /// What it should have been, with its article: `a tenant name`.
+    pub what: &'static str,
+    /// What would have been accepted.
+    pub allowed: &'static str,
+}
+
+impl InvalidText {
+    /// Refuses `text`, which should have been `what`.
+    #[must_use]
+    pub fn new(text: &str, what: &'static str, allowed: &'static str) -> Self {
+        Self { text: text.chars().take(80).collect(), what, allowed }
+    }
+}
+
+/// Declares a string type that exists only if `$valid` accepted its text.
+macro_rules! checked_text {
+    ($(#[$meta:meta])* $name:ident, $what:literal, $allowed:literal, $valid:expr) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text as it was written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::text::InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err($crate::text::InvalidText::new(text, $what, $allowed)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::text::InvalidText;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(checked: $name) -> Self {
+                checked.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+pub(crate) use checked_text;

@@ -1,0 +1,11 @@
+//! What is desired, what was observed and what is remembered, turned into steps. Pure, and the only place where anything
+//! is decided: the same function applies, verifies, recovers from a kill, repairs drift and goes back.
+
+pub mod allocate;
+pub mod ledger;
+pub mod plan;
+#[cfg(test)]
+mod world;
+
+pub use ledger::{TenantLedger, Verdict};
+pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};

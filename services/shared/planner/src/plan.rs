@@ -1,0 +1,321 @@
+//! The plan of one tenant: the steps that turn what was observed into what is desired, in an order in which each finds what
+//! it needs, and why each is taken.
+
+use model::{
+    DesiredTenant, ExtensionSpec, InstanceSpec, Limits, NetworkSpec, StorageSpec,
+    identity::Slot,
+    observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
+};
+use std::fmt;
+
+/// How much a step disturbs the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// It goes on running.
+    Hot,
+    /// Its processes are stopped and started.
+    Restart,
+    /// Its root is made anew.
+    Reprovision,
+}
+
+/// What a step does. Each goes to the one service that owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Stop the instance.
+    Stop,
+    /// Make the tree and the root match.
+    EnsureStorage(StorageSpec),
+    /// Make the bridge, the lease and the forwards match.
+    EnsureNetwork(NetworkSpec),
+    /// Remove the bridge, the lease and the forwards.
+    RemoveNetwork,
+    /// Make the layers match.
+    EnsureExtensions(ExtensionSpec),
+    /// Write down what the next start runs; apply limits to what runs.
+    EnsureInstance(InstanceSpec),
+    /// Start the instance.
+    Start,
+    /// Stop and start the instance.
+    Restart,
+}
+
+/// One step and its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// How much it disturbs.
+    pub class: Class,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// A part of a tenant that one service owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// io.bitbuilder.Storage.
+    Storage,
+    /// io.bitbuilder.Network.
+    Network,
+    /// io.bitbuilder.Extension.
+    Extensions,
+    /// io.bitbuilder.Tenant.
+    Instance,
+}
+
+/// The steps of one tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order; empty if nothing differs.
+    pub steps: Vec<Step>,
+    /// What could not be looked at. Then there are no steps: a plan is made from the whole picture or not at all.
+    pub unknown: Vec<Part>,
+}
+
+/// What turns `observed` into `desired` for the tenant in `slot`.
+#[must_use]
+pub fn plan(desired: &DesiredTenant, slot: Slot, observed: &ObservedTenant) -> Plan {
+    if !desired.enabled {
+        return plan_absence(observed, "its repository says that it should not run");
+    }
+    let picture = match Picture::of(observed) {
+        Ok(picture) => picture,
+        Err(unknown) => return Plan { steps: Vec::new(), unknown },
+    };
+    let mut steps = Vec::new();
+    let new_root = storage(&mut steps, desired, &picture);
+    network(&mut steps, desired, slot, &picture);
+    extensions(&mut steps, desired, &picture);
+    instance(&mut steps, &desired.instance(slot), &picture, new_root);
+    Plan { steps, unknown: Vec::new() }
+}
+
+/// What stops a tenant that should not run. Its data stays.
+#[must_use]
+pub fn plan_absence(observed: &ObservedTenant, why: &str) -> Plan {
+    let picture = match Picture::of(observed) {
+        Ok(picture) => picture,
+        Err(unknown) => return Plan { steps: Vec::new(), unknown },
+    };
+    let mut steps = Vec::new();
+    if picture.instance.is_some_and(is_up) {
+        steps.push(Step { action: Action::Stop, class: Class::Restart, why: why.to_owned() });
+    }
+    if picture.network.is_some() {
+        steps.push(Step { action: Action::RemoveNetwork, class: Class::Hot, why: why.to_owned() });
+    }
+    Plan { steps, unknown: Vec::new() }
+}
+
+/// An observation in which everything is known.
+struct Picture<'a> {
+    storage: Option<&'a Held<StorageSpec>>,
+    network: Option<&'a Held<NetworkSpec>>,
+    extensions: Option<&'a Held<ExtensionSpec>>,
+    instance: Option<&'a ObservedInstance>,
+}
+
+impl<'a> Picture<'a> {
+    fn of(observed: &'a ObservedTenant) -> Result<Self, Vec<Part>> {
+        fn known<'a, T>(unknown: &mut Vec<Part>, part: Part, observed: &'a Known<Option<T>>) -> Option<&'a T> {
+            match observed {
+                Known::Known(held) => held.as_ref(),
+                Known::Unknown => {
+                    unknown.push(part);
+                    None
+                }
+            }
+        }
+        let mut unknown = Vec::new();
+        let picture = Self {
+            storage: known(&mut unknown, Part::Storage, &observed.storage),
+            network: known(&mut unknown, Part::Network, &observed.network),
+            extensions: known(&mut unknown, Part::Extensions, &observed.extensions),
+            instance: known(&mut unknown, Part::Instance, &observed.instance),
+        };
+        if unknown.is_empty() { Ok(picture) } else { Err(unknown) }
+    }
+}
+
+fn is_up(instance: &ObservedInstance) -> bool {
+    match instance.state {
+        InstanceState::Activating | InstanceState::Active | InstanceState::Deactivating => true,
+        InstanceState::Inactive | InstanceState::Failed => false,
+    }
+}
+
+/// Why what is held is not what is wanted, if so.
+fn differs<T: PartialEq>(held: Option<&Held<T>>, wanted: &T) -> Option<&'static str> {
+    match held {
+        None => Some("there is none"),
+        Some(held) if held.spec != *wanted => Some("another is wanted"),
+        Some(held) if !held.intact => Some("it is not as it was left"),
+        Some(_) => None,
+    }
+}
+
+/// Returns whether the root is made anew.
+fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, picture: &Picture<'_>) -> bool {
+    let wanted = desired.storage();
+    let Some(why) = differs(picture.storage, &wanted) else { return false };
+    let held = picture.storage.map(|held| &held.spec.image);
+    let new_root = held.is_some_and(|image| *image != wanted.image);
+    let (class, why) = match held {
+        Some(image) if new_root => (Class::Reprovision, format!("the image changes from {image} to {}", wanted.image)),
+        Some(_) | None => (Class::Hot, why.to_owned()),
+    };
+    if new_root && picture.instance.is_some_and(is_up) {
+        steps.push(Step { action: Action::Stop, class, why: why.clone() });
+    }
+    steps.push(Step { action: Action::EnsureStorage(wanted), class, why });
+    new_root
+}
+
+fn network(steps: &mut Vec<Step>, desired: &DesiredTenant, slot: Slot, picture: &Picture<'_>) {
+    let wanted = desired.network(slot);
+    if let Some(why) = differs(picture.network, &wanted) {
+        let why = match picture.network {
+            Some(held) if held.spec.forwards != wanted.forwards => "the forwarded ports change",
+            Some(_) | None => why,
+        };
+        steps.push(Step { action: Action::EnsureNetwork(wanted), class: Class::Hot, why: why.to_owned() });
+    }
+}
+
+fn extensions(steps: &mut Vec<Step>, desired: &DesiredTenant, picture: &Picture<'_>) {
+    let wanted = desired.extensions();
+    if picture.extensions.is_none() && wanted.sysext.is_empty() {
+        return;
+    }
+    if let Some(why) = differs(picture.extensions, &wanted) {
+        // The layers show at the next start, which the instance's own step brings if they changed.
+        steps.push(Step { action: Action::EnsureExtensions(wanted), class: Class::Hot, why: why.to_owned() });
+    }
+}
+
+fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>, new_root: bool) {
+    let up = picture.instance.filter(|instance| is_up(instance) && !new_root);
+    let change = up.and_then(|instance| change(instance.running.as_ref(), wanted));
+    let written = picture.instance.is_some_and(|instance| instance.spec == *wanted);
+    if !written || matches!(change, Some((Class::Hot, _))) {
+        let (class, why) = change.clone().unwrap_or((Class::Hot, "it is not written down yet".to_owned()));
+        steps.push(Step { action: Action::EnsureInstance(wanted.clone()), class, why });
+    }
+    match (up, change) {
+        (Some(_), Some((class @ (Class::Restart | Class::Reprovision), why))) => {
+            steps.push(Step { action: Action::Restart, class, why });
+        }
+        (Some(instance), _) if instance.state == InstanceState::Deactivating => {
+            steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is about to end".to_owned() });
+        }
+        // Starting one that is on its way up waits for it.
+        (Some(instance), _) if instance.state == InstanceState::Activating => {
+            steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is not ready yet".to_owned() });
+        }
+        (Some(_), _) => {}
+        (None, _) => {
+            let class = if new_root { Class::Reprovision } else { Class::Hot };
+            let why = match picture.instance.map(|instance| instance.state) {
+                Some(InstanceState::Failed) => "it ended in failure",
+                Some(_) if new_root => "its root is new",
+                Some(_) | None => "it does not run",
+            };
+            steps.push(Step { action: Action::Start, class, why: why.to_owned() });
+        }
+    }
+}
+
+/// What has to happen to something that runs `running` so that it runs `wanted`, and why.
+fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Class, String)> {
+    let Some(running) = running else {
+        return Some((Class::Restart, "it is not known what runs".to_owned()));
+    };
+    if running == wanted {
+        return None;
+    }
+    let with_limits = |limits: &Limits| InstanceSpec { limits: limits.clone(), ..running.clone() };
+    if with_limits(&wanted.limits) == *wanted {
+        return Some((Class::Hot, "only its limits change".to_owned()));
+    }
+    let reasons = [
+        (running.revision != wanted.revision, format!("the configuration changes to {}", wanted.revision.short())),
+        (running.services != wanted.services, "its services change".to_owned()),
+        (running.sysext != wanted.sysext, "its extensions change".to_owned()),
+        (running.image != wanted.image, "its image changes".to_owned()),
+    ];
+    let why: Vec<String> = reasons.into_iter().filter(|(changed, _)| *changed).map(|(_, why)| why).collect();
+    let why = if why.is_empty() { "its identity changes".to_owned() } else { why.join(", ") };
+    Some((Class::Restart, why))
+}
+
+impl Plan {
+    /// Whether everything is known and nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.unknown.is_empty()
+    }
+
+    /// The hardest class of its steps.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        self.steps.iter().map(|step| step.class).max()
+    }
+
+    /// A line per step, for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.steps.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Hot => "hot",
+            Self::Restart => "restart",
+            Self::Reprovision => "re-provision",
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Storage => "storage",
+            Self::Network => "network",
+            Self::Extensions => "extension",
+            Self::Instance => "tenant-manager",
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("stop"),
+            Self::EnsureStorage(spec) => write!(f, "ensure storage from the image {}", spec.image),
+            Self::EnsureNetwork(spec) => {
+                write!(f, "ensure network {} on {}", spec.address, spec.bridge)?;
+                spec.forwards.iter().try_for_each(|forward| {
+                    write!(f, ", {} port {} to {}", forward.protocol, forward.host, forward.tenant)
+                })
+            }
+            Self::RemoveNetwork => f.write_str("remove network"),
+            Self::EnsureExtensions(spec) if spec.sysext.is_empty() => f.write_str("ensure no extensions"),
+            Self::EnsureExtensions(spec) => {
+                let names: Vec<&str> = spec.sysext.iter().map(AsRef::as_ref).collect();
+                write!(f, "ensure extensions {}", names.join(", "))
+            }
+            Self::EnsureInstance(spec) => write!(f, "write down commit {}", spec.revision.short()),
+            Self::Start => f.write_str("start"),
+            Self::Restart => f.write_str("restart"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:12} {} ({})", self.class, self.action, self.why)
+    }
+}

@@ -1,0 +1,251 @@
+//! A model world for the planner's properties: it does what the services do, at once and without fail.
+
+use crate::plan::{Action, Class, Plan, plan};
+use model::{
+    DesiredTenant, InstanceSpec, Limits, Size,
+    identity::Slot,
+    observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
+};
+use proptest::prelude::*;
+
+/// A tenant named `name` at a commit of forty times `digit`.
+pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
+    DesiredTenant {
+        name: name.parse().unwrap(),
+        revision: digit.to_string().repeat(40).parse().unwrap(),
+        enabled: true,
+        image: "debian".parse().unwrap(),
+        limits: Limits::default(),
+        forwards: Vec::new(),
+        sysext: Vec::new(),
+        services: Vec::new(),
+        not_in_effect: Vec::new(),
+    }
+}
+
+fn any_desired() -> impl Strategy<Value = DesiredTenant> {
+    let any_forward = (1i64..4, 1i64..4).prop_map(|(host, tenant)| forward(host, tenant));
+    (
+        proptest::sample::select(vec!['a', 'b', 'c']),
+        any::<bool>(),
+        proptest::sample::select(vec!["debian", "fedora"]),
+        proptest::option::of(1u64..3),
+        proptest::collection::vec(any_forward, 0..2),
+        proptest::sample::subsequence(vec!["tools", "trace"], 0..=2),
+        proptest::sample::subsequence(vec!["a.service", "b.service"], 0..=2),
+    )
+        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services)| DesiredTenant {
+            enabled,
+            image: image.parse().unwrap(),
+            limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
+            forwards,
+            sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
+            services: services.iter().map(|name| name.parse().unwrap()).collect(),
+            ..desired("web", digit)
+        })
+}
+
+fn forward(host: i64, tenant: i64) -> model::Forward {
+    model::Forward {
+        host: host.try_into().unwrap(),
+        tenant: tenant.try_into().unwrap(),
+        protocol: model::Protocol::Tcp,
+    }
+}
+
+/// What the services would say after any history: parts absent, stale, damaged, or another request's.
+fn any_observed() -> impl Strategy<Value = ObservedTenant> {
+    let held = || proptest::option::of((any_desired(), any::<bool>()));
+    let state = proptest::sample::select(vec![
+        InstanceState::Inactive,
+        InstanceState::Activating,
+        InstanceState::Active,
+        InstanceState::Deactivating,
+        InstanceState::Failed,
+    ]);
+    (held(), held(), held(), proptest::option::of((any_desired(), state, proptest::option::of(any_desired()))))
+        .prop_map(|(storage, network, extensions, instance)| ObservedTenant {
+            storage: Known::Known(storage.map(|(d, intact)| Held { generation: 1, spec: d.storage(), intact })),
+            network: Known::Known(network.map(|(d, intact)| Held { generation: 1, spec: d.network(slot()), intact })),
+            extensions: Known::Known(extensions.map(|(d, intact)| Held {
+                generation: 1,
+                spec: d.extensions(),
+                intact,
+            })),
+            instance: Known::Known(instance.map(|(d, state, running)| {
+                ObservedInstance {
+                    generation: 1,
+                    spec: d.instance(slot()),
+                    state,
+                    running: running
+                        .filter(|_| state != InstanceState::Inactive && state != InstanceState::Failed)
+                        .map(|d| d.instance(slot())),
+                }
+            })),
+        })
+}
+
+fn slot() -> Slot {
+    Slot::new(7).unwrap()
+}
+
+fn known<T>(part: &mut Known<Option<T>>) -> &mut Option<T> {
+    match part {
+        Known::Known(held) => held,
+        Known::Unknown => panic!("a step about something that nobody looked at"),
+    }
+}
+
+/// Does a step as the services do, and holds them to what a step may count on.
+fn apply(world: &mut ObservedTenant, action: &Action) {
+    match action {
+        Action::Stop => {
+            let instance = known(&mut world.instance).as_mut().expect("stopping something");
+            instance.state = InstanceState::Inactive;
+            instance.running = None;
+        }
+        Action::EnsureStorage(spec) => {
+            let replaces = known(&mut world.storage).as_ref().is_some_and(|held| held.spec != *spec);
+            let up = known(&mut world.instance).as_ref().is_some_and(|instance| {
+                matches!(
+                    instance.state,
+                    InstanceState::Active | InstanceState::Activating | InstanceState::Deactivating
+                )
+            });
+            assert!(!(replaces && up), "a new root under a running tenant");
+            *known(&mut world.storage) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
+        }
+        Action::EnsureNetwork(spec) => {
+            *known(&mut world.network) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
+        }
+        Action::RemoveNetwork => *known(&mut world.network) = None,
+        Action::EnsureExtensions(spec) => {
+            *known(&mut world.extensions) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
+        }
+        Action::EnsureInstance(spec) => {
+            let instance = known(&mut world.instance);
+            let (state, running) =
+                instance.take().map_or((InstanceState::Inactive, None), |held| (held.state, held.running));
+            let running = running.map(|running| {
+                let hot = InstanceSpec { limits: spec.limits.clone(), ..running.clone() };
+                if hot == *spec { hot } else { running }
+            });
+            *instance = Some(ObservedInstance { generation: 2, spec: spec.clone(), state, running });
+        }
+        Action::Start | Action::Restart => {
+            assert!(
+                known(&mut world.storage).is_some() && known(&mut world.network).is_some(),
+                "started without a ground"
+            );
+            let restart = *action == Action::Restart;
+            let instance = known(&mut world.instance).as_mut().expect("starting something");
+            // A start waits for one that is on its way up and begins one that is on its way down anew.
+            if restart || instance.state != InstanceState::Activating || instance.running.is_none() {
+                instance.running = Some(instance.spec.clone());
+            }
+            instance.state = InstanceState::Active;
+        }
+    }
+}
+
+fn converge(world: &mut ObservedTenant, desired: &DesiredTenant) {
+    let steps = plan(desired, slot(), world).steps;
+    for step in &steps {
+        apply(world, &step.action);
+    }
+    assert_eq!(plan(desired, slot(), world), Plan::default(), "after {steps:?}");
+}
+
+fn hardest(plan: &Plan) -> Class {
+    plan.class().unwrap_or(Class::Hot)
+}
+
+proptest! {
+    #[test]
+    fn it_converges_from_anything(mut world in any_observed(), desired in any_desired()) {
+        converge(&mut world, &desired);
+    }
+
+    #[test]
+    fn from_every_prefix_it_converges_back(a in any_desired(), b in any_desired(), mut world in any_observed()) {
+        converge(&mut world, &a);
+        let steps = plan(&b, slot(), &world).steps;
+        for cut in 0..=steps.len() {
+            let mut killed = world.clone();
+            steps[..cut].iter().for_each(|step| apply(&mut killed, &step.action));
+            converge(&mut killed, &a);
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_about_what_is_not_known(mut world in any_observed(), desired in any_desired(), part in 0..4) {
+        match part {
+            0 => world.storage = Known::Unknown,
+            1 => world.network = Known::Unknown,
+            2 => world.extensions = Known::Unknown,
+            _ => world.instance = Known::Unknown,
+        }
+        let plan = plan(&desired, slot(), &world);
+        prop_assert!(plan.steps.is_empty() && plan.unknown.len() == 1 && !plan.is_empty());
+    }
+
+    #[test]
+    fn a_tenant_that_should_run_loses_only_what_it_gets_anew(world in any_observed(), desired in any_desired()) {
+        let desired = DesiredTenant { enabled: true, ..desired };
+        let steps = plan(&desired, slot(), &world).steps;
+        let at = |wanted: fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action));
+        prop_assert!(at(|action| *action == Action::RemoveNetwork).is_none());
+        if let Some(stop) = at(|action| *action == Action::Stop) {
+            prop_assert!(at(|action| *action == Action::Start).is_some_and(|start| start > stop));
+        }
+    }
+
+    #[test]
+    fn more_change_is_never_milder(a in any_desired(), b in any_desired(), image in any::<bool>()) {
+        let (a, b) = (DesiredTenant { enabled: true, ..a }, DesiredTenant { enabled: true, ..b });
+        let mut world = ObservedTenant::absent();
+        converge(&mut world, &a);
+        let some = hardest(&plan(&b, slot(), &world));
+        let more = if image {
+            DesiredTenant { image: if a.image.as_str() == "debian" { "fedora" } else { "debian" }.parse().unwrap(), ..b }
+        } else if b.revision == a.revision {
+            DesiredTenant { revision: desired("web", 'f').revision, ..b }
+        } else {
+            b
+        };
+        prop_assert!(hardest(&plan(&more, slot(), &world)) >= some);
+    }
+
+    #[test]
+    fn only_limits_and_forwards_are_hot(a in any_desired(), memory in 5u64..9) {
+        let a = DesiredTenant { enabled: true, ..a };
+        let mut world = ObservedTenant::absent();
+        converge(&mut world, &a);
+        let limited = DesiredTenant { limits: Limits { memory: Size::from_bytes(memory), ..Limits::default() }, ..a.clone() };
+        let limits = plan(&limited, slot(), &world);
+        prop_assert!(matches!(&limits.steps[..], [step] if matches!(step.action, Action::EnsureInstance(_)) && step.class == Class::Hot));
+        converge(&mut world.clone(), &limited);
+        let forwarded = DesiredTenant { forwards: vec![forward(9, 9)], ..a };
+        let forwards = plan(&forwarded, slot(), &world);
+        prop_assert!(matches!(&forwards.steps[..], [step] if matches!(step.action, Action::EnsureNetwork(_)) && step.class == Class::Hot));
+    }
+}
+
+#[test]
+fn a_plan_reads_as_a_person_would_say_it() {
+    let mut world = ObservedTenant::absent();
+    let first = DesiredTenant { forwards: vec![forward(8080, 80)], ..desired("web", 'a') };
+    let mut text = vec!["# a new tenant".to_owned()];
+    text.extend(plan(&first, slot(), &world).lines());
+    converge(&mut world, &first);
+    text.push("# a commit".to_owned());
+    text.extend(
+        plan(&DesiredTenant { services: vec!["a.service".parse().unwrap()], ..desired("web", 'b') }, slot(), &world)
+            .lines(),
+    );
+    text.push("# another image".to_owned());
+    text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
+    text.push("# disabled".to_owned());
+    text.extend(plan(&DesiredTenant { enabled: false, ..first }, slot(), &world).lines());
+    insta::assert_snapshot!(text.join("\n"));
+}
