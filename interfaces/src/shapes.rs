@@ -1,0 +1,100 @@
+//! The shapes of the types that the contracts share with the rest of the product.
+
+use crate::{
+    macros::shaped,
+    shape::{Shape, Shaped},
+};
+use model::{
+    ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, NetworkSpec, Protocol,
+    Reference, RepositoryUrl, Revision, Size, StorageSpec, TenantName, UnitName,
+    identity::UidRange,
+    names::RepositoryName,
+    network::{LinkName, Port},
+    observed::InstanceState,
+};
+use std::net::Ipv4Addr;
+
+macro_rules! simple {
+    ($shape:ident: $($type:ty),*) => {
+        $(impl Shaped for $type {
+            fn shape() -> Shape {
+                Shape::$shape
+            }
+        })*
+    };
+}
+
+simple!(Bool: bool);
+simple!(Int: u8, u32, u64, i64, Port);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr);
+simple!(Any: serde_json::Value);
+
+impl<T: Shaped> Shaped for Option<T> {
+    fn shape() -> Shape {
+        Shape::Optional(Box::new(T::shape()))
+    }
+}
+
+impl<T: Shaped> Shaped for Vec<T> {
+    fn shape() -> Shape {
+        Shape::Array(Box::new(T::shape()))
+    }
+}
+
+/// The words of an enumeration, which a test of each keeps complete.
+fn words(words: &[&str]) -> Shape {
+    Shape::Enum(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+impl Shaped for Protocol {
+    fn shape() -> Shape {
+        words(&["tcp", "udp"])
+    }
+}
+
+impl Shaped for InstanceState {
+    fn shape() -> Shape {
+        words(&["inactive", "activating", "active", "deactivating", "failed"])
+    }
+}
+
+impl Shaped for model::progress::TenantState {
+    fn shape() -> Shape {
+        words(&["pending", "refused", "applying", "verifying", "verified", "stopped", "rolled_back", "failed"])
+    }
+}
+
+shaped!(StorageSpec { image: ImageName });
+shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
+shaped!(UidRange { first: u32, count: u32 });
+shaped!(Forward { host: Port, tenant: Port, protocol: Protocol });
+shaped!(Limits { cpu_cores: Option<u32>, cpu_weight: Option<u32>, memory: Option<Size>, swap: Option<Size> });
+shaped!(NetworkSpec {
+    bridge: LinkName,
+    gateway: Ipv4Addr,
+    prefix_length: u8,
+    address: Ipv4Addr,
+    mac: MacAddress,
+    forwards: Vec<Forward>,
+});
+shaped!(InstanceSpec {
+    revision: Revision,
+    image: ImageName,
+    uids: UidRange,
+    bridge: LinkName,
+    mac: MacAddress,
+    address: Ipv4Addr,
+    limits: Limits,
+    sysext: Vec<ExtensionName>,
+    services: Vec<UnitName>,
+});
+
+/// `prefix_length` as `prefixLength`; systemd spells microseconds `USec`.
+pub(crate) fn camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        name + &letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    })
+}
