@@ -152,11 +152,10 @@ fn forwards_are_free(document: &Document<Manifest>, host: &Host<'_>) -> Result<(
     let others = || host.others.iter().filter(|other| other.name != host.entry.name && other.enabled);
     for (index, forward) in document.content.network.forward.iter().enumerate() {
         let taken = |held: &Forward| held.host == forward.host && held.protocol == forward.protocol;
-        if let Some(other) = others().find(|other| other.forwards.iter().any(taken)) {
-            let message = format!(
-                "the host's {} port {} is forwarded to the tenant {} already",
-                forward.protocol, forward.host, other.name
-            );
+        if others().any(|other| other.forwards.iter().any(taken)) {
+            // Whose it is, is not this tenant's business.
+            let message =
+                format!("the host's {} port {} is forwarded to another tenant already", forward.protocol, forward.host);
             return Err(document.fault(&[Field("network"), Field("forward"), Element(index), Field("host")], &message));
         }
     }
@@ -236,7 +235,7 @@ mod tests {
         assert!(beside(&text, &[&own]).is_ok(), "a tenant stood in its own way");
         let other = DesiredTenant { name: "mail".parse().unwrap(), ..own };
         let refused = beside(&text, &[&other]).unwrap_err();
-        assert_eq!(refused.message, "the host's tcp port 8080 is forwarded to the tenant mail already");
+        assert_eq!(refused.message, "the host's tcp port 8080 is forwarded to another tenant already");
         let disabled = DesiredTenant { enabled: false, ..other };
         assert!(beside(&text, &[&disabled]).is_ok());
     }

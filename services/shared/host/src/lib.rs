@@ -1,0 +1,8 @@
+//! Effects that several services use: commands, files, records that survive a kill, turns, and the service manager.
+
+pub mod command;
+pub mod files;
+pub mod lines;
+pub mod records;
+pub mod systemd;
+pub mod turns;

@@ -1,0 +1,204 @@
+//! The service manager, over D-Bus where its Varlink interface has no such method yet: starting and stopping units that
+//! exist, waiting for their jobs, reading and setting their properties (org.freedesktop.systemd1(5)).
+
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use thiserror::Error;
+use zbus::{Connection, proxy, zvariant::OwnedObjectPath};
+
+pub use zbus::zvariant::{OwnedValue, Value};
+
+/// What the service manager refused or failed to do.
+#[derive(Debug, Error)]
+pub enum SystemdError {
+    /// The bus or the manager does not answer, or refused.
+    #[error("cannot {action} {unit}")]
+    Call {
+        /// In words: start, stop.
+        action: &'static str,
+        /// Which unit.
+        unit: String,
+        /// What the bus said.
+        #[source]
+        cause: zbus::Error,
+    },
+    /// The job ended otherwise than done.
+    #[error("the job to {action} {unit} ended as {result}")]
+    Job {
+        /// In words: start, stop.
+        action: &'static str,
+        /// Which unit.
+        unit: String,
+        /// `failed`, `timeout`, `dependency`, `canceled`…
+        result: String,
+    },
+}
+
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1",
+    gen_blocking = false
+)]
+trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Value<'_>)],
+        aux: &[(&str, &[(&str, Value<'_>)])],
+    ) -> zbus::Result<OwnedObjectPath>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[(&str, Value<'_>)]) -> zbus::Result<()>;
+    #[zbus(name = "ListUnitsByPatterns")]
+    fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<ListedUnit>>;
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
+}
+
+#[proxy(
+    interface = "org.freedesktop.DBus.Properties",
+    default_service = "org.freedesktop.systemd1",
+    gen_blocking = false
+)]
+trait Properties {
+    fn get_all(&self, interface: &str) -> zbus::Result<HashMap<String, OwnedValue>>;
+}
+
+type ListedUnit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// A connection to the service manager.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    manager: ManagerProxy<'static>,
+}
+
+/// A unit as the manager lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// With its suffix.
+    pub name: String,
+    /// ActiveState.
+    pub active_state: String,
+    /// SubState.
+    pub sub_state: String,
+}
+
+impl Systemd {
+    /// Connects to the system bus.
+    ///
+    /// # Errors
+    /// The bus does not answer.
+    pub async fn connect() -> Result<Self, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "connect to", unit: "the service manager".to_owned(), cause };
+        let bus = Connection::system().await.map_err(failed)?;
+        let manager = ManagerProxy::new(&bus).await.map_err(failed)?;
+        manager.subscribe().await.map_err(failed)?;
+        Ok(Self { manager })
+    }
+
+    /// Starts a unit and waits until it has started. A running one is left alone.
+    ///
+    /// # Errors
+    /// The manager refused, or the unit failed to start.
+    pub async fn start(&self, unit: &str) -> Result<(), SystemdError> {
+        self.job("start", unit).await
+    }
+
+    /// Stops a unit and waits until it has ended.
+    ///
+    /// # Errors
+    /// The manager refused, or the unit did not end in order.
+    pub async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+        self.job("stop", unit).await
+    }
+
+    /// Stops a unit if it runs, starts it and waits until it has started.
+    ///
+    /// # Errors
+    /// The manager refused, or the unit failed to start.
+    pub async fn restart(&self, unit: &str) -> Result<(), SystemdError> {
+        self.job("restart", unit).await
+    }
+
+    /// Makes a unit that has no file, starts it and waits until it has started.
+    ///
+    /// # Errors
+    /// The manager refused a property, there is a unit of this name, or the unit failed to start.
+    pub async fn start_transient(&self, unit: &str, properties: &[(&str, Value<'_>)]) -> Result<(), SystemdError> {
+        self.wait("start", unit, self.manager.start_transient_unit(unit, "fail", properties, &[])).await
+    }
+
+    async fn job(&self, action: &'static str, unit: &str) -> Result<(), SystemdError> {
+        match action {
+            "start" => self.wait(action, unit, self.manager.start_unit(unit, "replace")).await,
+            "stop" => self.wait(action, unit, self.manager.stop_unit(unit, "replace")).await,
+            _ => self.wait(action, unit, self.manager.restart_unit(unit, "replace")).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        action: &'static str,
+        unit: &str,
+        call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
+    ) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action, unit: unit.to_owned(), cause };
+        // Listen first: the job may be over before the call returns.
+        let mut removed = self.manager.receive_job_removed().await.map_err(failed)?;
+        let job = call.await.map_err(failed)?;
+        while let Some(signal) = removed.next().await {
+            let ended = signal.args().map_err(failed)?;
+            if ended.job == job {
+                return match ended.result.as_str() {
+                    "done" | "skipped" => Ok(()),
+                    result => Err(SystemdError::Job { action, unit: unit.to_owned(), result: result.to_owned() }),
+                };
+            }
+        }
+        Err(failed(zbus::Error::InputOutput(std::sync::Arc::new(std::io::ErrorKind::ConnectionReset.into()))))
+    }
+
+    /// Forgets that a unit failed, so that its start is not refused. A unit that is not loaded has nothing to forget.
+    pub async fn reset_failed(&self, unit: &str) {
+        if let Err(cause) = self.manager.reset_failed_unit(unit).await {
+            tracing::debug!(unit, "nothing to forget: {cause}");
+        }
+    }
+
+    /// Sets properties of a unit until the next boot, without a reload.
+    ///
+    /// # Errors
+    /// The manager refused one.
+    pub async fn set_properties(&self, unit: &str, properties: &[(&str, Value<'_>)]) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "set properties of", unit: unit.to_owned(), cause };
+        self.manager.set_unit_properties(unit, true, properties).await.map_err(failed)
+    }
+
+    /// The loaded units whose names match one of these globs.
+    ///
+    /// # Errors
+    /// The manager does not answer.
+    pub async fn list(&self, patterns: &[&str]) -> Result<Vec<Unit>, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "list", unit: patterns.join(" "), cause };
+        let listed = self.manager.list_units_by_patterns(&[], patterns).await.map_err(failed)?;
+        Ok(listed.into_iter().map(|unit| Unit { name: unit.0, active_state: unit.3, sub_state: unit.4 }).collect())
+    }
+
+    /// All properties of a unit that belong to this D-Bus interface, as `Unit` or `Service`.
+    ///
+    /// # Errors
+    /// There is no such unit, or the manager does not answer.
+    pub async fn properties(&self, unit: &str, interface: &str) -> Result<HashMap<String, OwnedValue>, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "look at", unit: unit.to_owned(), cause };
+        let path = self.manager.load_unit(unit).await.map_err(failed)?;
+        let bus = self.manager.inner().connection();
+        let properties = PropertiesProxy::builder(bus).path(path).map_err(failed)?.build().await.map_err(failed)?;
+        properties.get_all(&format!("org.freedesktop.systemd1.{interface}")).await.map_err(failed)
+    }
+}

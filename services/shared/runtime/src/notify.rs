@@ -1,0 +1,30 @@
+//! What the service manager wants to hear (sd_notify(3)): that we are ready, that we are alive, that we are on our way out.
+
+use sd_notify::NotifyState;
+
+pub(crate) fn ready() {
+    send(&[NotifyState::Ready]);
+}
+
+pub(crate) fn stopping() {
+    send(&[NotifyState::Stopping]);
+}
+
+/// Says so twice per WatchdogSec= for as long as the runtime can run a task at all.
+pub(crate) fn spawn_watchdog() {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    tokio::spawn(async move {
+        let mut beat = tokio::time::interval(patience / 2);
+        loop {
+            beat.tick().await;
+            send(&[NotifyState::Watchdog]);
+        }
+    });
+}
+
+fn send(states: &[NotifyState<'_>]) {
+    // Nobody listens when a person starts the binary by hand, which is no fault.
+    if let Err(cause) = sd_notify::notify(states) {
+        tracing::debug!("the service manager was not told: {cause}");
+    }
+}
