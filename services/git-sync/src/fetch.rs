@@ -1,0 +1,226 @@
+//! Fetches one reference into the bare mirror. The mirror is a cache: one that does not work, or has too many packs, is
+//! replaced by a new one that was filled beside it.
+
+use crate::{
+    place::{Place, Record, names_in},
+    prune::discard,
+};
+use gix::{
+    ObjectId, Repository,
+    objs::Kind,
+    open::Options,
+    progress::Discard,
+    remote::{Direction, fetch::Tags},
+    sec::Trust,
+};
+use host::files::FileError;
+use model::{Reference, RepositoryUrl, Revision};
+use std::{
+    cell::Cell,
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::atomic::AtomicBool,
+};
+use thiserror::Error;
+
+/// How many packs a mirror may have: each push brings one, each makes looking objects up slower.
+const MOST_PACKS: usize = 100;
+
+/// What `git upload-pack` is told for file:// addresses. It refuses the repositories of other users otherwise; that one
+/// may be read here is the decision of whoever named its address.
+const GIT_CONFIG: &str = "[safe]\n\tdirectory = *\n";
+
+/// What is said of a server that wants to know who asks.
+const ASKED: &str = "it asks for a user and password, and this host has none for it";
+
+/// Why nothing was fetched.
+#[derive(Debug, Error)]
+pub(crate) enum FetchError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("the server does not have the reference")]
+    NoReference,
+    #[error("the reference names a {0}, not a commit")]
+    NotACommit(Kind),
+    #[error("cannot write to the mirror: {0}")]
+    Full(String),
+    #[error("cannot make a mirror: {0}")]
+    Init(String),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Why one attempt fetched nothing.
+enum Fault {
+    /// Another mirror would not help.
+    Final(FetchError),
+    /// Another mirror might.
+    Perhaps(FetchError),
+}
+
+/// Fetches a reference. Returns its commit, and whether it was another before.
+pub(crate) fn fetch(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<(Revision, bool), FetchError> {
+    let directory = &place.directory;
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(FileError::new("create", directory))?;
+    let _alone = place.lock()?;
+    place.sweep()?;
+    host::files::write_atomically(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
+    let revision = match update(place, url, reference) {
+        Ok(revision) => revision,
+        Err(Fault::Final(cause)) => return Err(cause),
+        Err(Fault::Perhaps(_)) => replace(place, url, reference)?,
+    };
+    let held = place.record();
+    let changed = held.as_ref().is_none_or(|held| held.reference != *reference || held.revision != revision);
+    if changed {
+        // What the record says to be here, is here after a power failure too.
+        let flush = || nix::unistd::syncfs(File::open(directory)?).map_err(io::Error::from);
+        flush().map_err(FileError::new("flush", directory))?;
+    }
+    place.write_record(&Record { url: url.clone(), reference: reference.clone(), revision: revision.clone() })?;
+    Ok((revision, changed))
+}
+
+/// Fetches into the mirror that is there.
+fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, Fault> {
+    let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
+    let mirror = place.mirror();
+    remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
+    let packs = names_in(&mirror.join("objects/pack")).map_err(|_| absent())?;
+    if packs.iter().filter(|name| name.ends_with(".pack")).count() > MOST_PACKS {
+        return Err(absent());
+    }
+    receive(&open_mirror(&mirror).map_err(|_| absent())?, url, reference)
+}
+
+/// Fetches into a new mirror and puts it in the place of the other one.
+fn replace(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, FetchError> {
+    let fresh = place.fresh_mirror();
+    let repository = gix::ThreadSafeRepository::init_opts(
+        &fresh,
+        gix::create::Kind::Bare,
+        gix::create::Options::default(),
+        options(),
+    )
+    .map_err(|cause| FetchError::Init(reason(&cause)))?
+    .to_thread_local();
+    let revision = receive(&repository, url, reference).map_err(|fault| match fault {
+        Fault::Final(cause) | Fault::Perhaps(cause) => cause,
+    })?;
+    drop(repository);
+    discard(&place.mirror())?;
+    fs::rename(&fresh, place.mirror()).map_err(FileError::new("rename", &fresh))?;
+    Ok(revision)
+}
+
+/// Opens a mirror. Only its own configuration counts, which nobody but us writes.
+pub(crate) fn open_mirror(mirror: &Path) -> Result<Repository, Box<gix::Error>> {
+    gix::open_opts(mirror, options()).map_err(Box::new)
+}
+
+fn options() -> Options {
+    Options::isolated().with(Trust::Full).open_path_as_is(true).config_overrides([
+        // The child's memory is bounded, and other fetches go on beside this one.
+        "pack.threads=2",
+        "gitoxide.objects.allocLimit=536870912",
+        "gc.auto=0",
+        "core.logAllRefUpdates=false",
+    ])
+}
+
+fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, Fault> {
+    let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
+    remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
+    let remote = mirror
+        .remote_at_without_url_rewrite(url.as_str())
+        .and_then(|remote| {
+            remote
+                .with_fetch_tags(Tags::None)
+                .with_refspecs(Some(format!("+{reference}:{reference}").as_str()), Direction::Fetch)
+        })
+        .map_err(unreachable)?;
+    // Nobody is there to be asked, and no helper program is to be run.
+    let asked = Cell::new(false);
+    let connection = remote.connect(Direction::Fetch).map_err(unreachable)?.with_credentials(|_| {
+        asked.set(true);
+        Ok(None)
+    });
+    let prepared = connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default()).map_err(|cause| {
+        if asked.get() { Fault::Final(FetchError::Unreachable(ASKED.to_owned())) } else { unreachable(cause) }
+    })?;
+    let Some(mapping) = prepared.ref_map().mappings.first() else { return Err(Fault::Final(FetchError::NoReference)) };
+    let tip = mapping.remote.as_id().map(ToOwned::to_owned).ok_or(Fault::Final(FetchError::NoReference))?;
+    prepared.receive(Discard, &AtomicBool::new(false)).map_err(|cause| {
+        let reason = reason(&cause);
+        if is_full(&cause) {
+            Fault::Final(FetchError::Full(reason))
+        } else {
+            Fault::Perhaps(FetchError::Unreachable(reason))
+        }
+    })?;
+    peel(mirror, tip)
+}
+
+/// The commit that a branch or tag names.
+fn peel(mirror: &Repository, tip: ObjectId) -> Result<Revision, Fault> {
+    let lacking = |cause: gix::Error| {
+        Fault::Perhaps(FetchError::Unreachable(format!("it did not send its commit: {}", reason(&cause))))
+    };
+    let object = mirror.find_object(tip).and_then(gix::Object::peel_tags_to_end).map_err(lacking)?;
+    if object.kind != Kind::Commit {
+        return Err(Fault::Final(FetchError::NotACommit(object.kind)));
+    }
+    // An object name in hexadecimal digits is what a revision is.
+    object.id.to_string().parse().map_err(|_| Fault::Final(FetchError::NoReference))
+}
+
+/// Removes references that a file of the wanted one's name, or a directory of it, would collide with.
+fn remove_in_the_way(mirror: &Repository, reference: &Reference) -> Result<(), gix::Error> {
+    let below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+    for held in mirror.references()?.all()?.flatten() {
+        let name = held.name().as_bstr().to_string();
+        if below(&name, reference.as_str()) || below(reference.as_str(), &name) {
+            held.delete()?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a killed fetch leaves in a mirror: locks of references and half-received packs. The lock of the place is
+/// held, so that nobody else's are met.
+fn remove_stale(directory: &Path) -> Result<(), FileError> {
+    for name in names_in(directory)? {
+        let path = directory.join(&name);
+        if name.ends_with(".lock") || name.starts_with(".tmp") {
+            crate::prune::remove_tree(&path)?;
+        } else if path.is_dir() {
+            remove_stale(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether this host had no room.
+fn is_full(error: &gix::Error) -> bool {
+    let full = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::FileTooLarge,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ];
+    error.iter_errors().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| full.contains(&cause.kind()))
+}
+
+/// An error and its causes in one short line, which may hold what a server said.
+fn reason(error: &gix::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.iter_errors() {
+        let text = cause.to_string();
+        if !text.is_empty() && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}

@@ -1,0 +1,26 @@
+//! `git-sync` is the service; `git-sync REPOSITORY` asks the orchestrator to sync one repository; the service runs itself
+//! once more for each errand.
+
+use git_sync::{Errands, ROOT, Session, client, errand};
+use interfaces::git_sync::CONTRACT;
+use runtime::{Identify, Options, caller::HostUsers};
+use std::{path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (None, None) => runtime::run("git-sync", async {
+            let users = HostUsers::look_up()?;
+            let session = Session::new(Errands::new(Path::new(ROOT)));
+            runtime::serve(Options::activated(&CONTRACT, Identify::Host(users)), session)
+                .await
+                .map_err(std::io::Error::other)
+        }),
+        (Some(errand::ARGUMENT), None) => errand::main(),
+        (Some(repository), None) => runtime::run("git-sync", client::sync(repository)),
+        (_, Some(_)) => {
+            eprintln!("usage: git-sync [REPOSITORY]");
+            ExitCode::from(64)
+        }
+    }
+}

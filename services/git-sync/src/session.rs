@@ -1,0 +1,115 @@
+//! The calls of io.bitbuilder.GitSync: one at a time per repository, different repositories side by side.
+
+use crate::{
+    errand::{Errands, Task, file_error},
+    place::Place,
+};
+use host::{files::FileError, turns::Turns};
+use interfaces::{
+    Method,
+    git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Prune, Repositories, Repository},
+};
+use model::names::RepositoryName;
+use runtime::{Answer, Call};
+use tracing::info;
+
+/// What is held, and who is working on it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    errands: Errands,
+    turns: Turns<RepositoryName>,
+}
+
+impl Session {
+    /// A session whose work is done by `errands`.
+    #[must_use]
+    pub fn new(errands: Errands) -> Self {
+        Self { errands, turns: Turns::default() }
+    }
+
+    /// Fetches a reference into the repository's mirror.
+    ///
+    /// # Errors
+    /// The server, the reference, or this host.
+    pub async fn fetch(&self, call: Fetch) -> Result<Fetched, Error> {
+        let (repository, reference) = (call.repository.clone(), call.reference.clone());
+        let _turn = self.turns.take(&repository).await;
+        let fetched: Fetched = self.errands.run(Task::Fetch(call)).await?;
+        if fetched.changed {
+            info!(%repository, %reference, revision = %fetched.revision, "fetched");
+        }
+        Ok(fetched)
+    }
+
+    /// Makes a directory with the files of a commit.
+    ///
+    /// # Errors
+    /// The commit is not there or holds what is refused, or this host failed.
+    pub async fn checkout(&self, call: Checkout) -> Result<CheckedOut, Error> {
+        let (repository, revision) = (call.repository.clone(), call.revision.clone());
+        let _turn = self.turns.take(&repository).await;
+        let checked_out: CheckedOut = self.errands.run(Task::Checkout(call)).await?;
+        if checked_out.changed {
+            info!(%repository, %revision, "checked out");
+        }
+        Ok(checked_out)
+    }
+
+    /// Removes the checkouts that are not to be kept.
+    ///
+    /// # Errors
+    /// This host failed.
+    pub async fn prune(&self, call: Prune) -> Result<Changed, Error> {
+        let (repository, kept) = (call.repository.clone(), call.keep.len());
+        let _turn = self.turns.take(&repository).await;
+        let pruned: Changed = self.errands.run(Task::Prune(call)).await?;
+        if pruned.changed {
+            info!(%repository, kept, "removed checkouts");
+        }
+        Ok(pruned)
+    }
+
+    /// Shows what is on disk.
+    ///
+    /// # Errors
+    /// Nothing is held of the repository asked for, or the disk cannot be read.
+    pub async fn list(&self, call: List) -> Result<Vec<Repository>, Error> {
+        let root = self.errands.root.clone();
+        let names = match call.repository {
+            Some(name) if Place::new(&root, &name).exists() => vec![name],
+            Some(repository) => return Err(Error::NoSuchRepository { repository }),
+            None => Place::all(&root).map_err(|cause| list_error(&cause))?,
+        };
+        names
+            .into_iter()
+            .map(|name| held(&Place::new(&root, &name), name).map_err(|cause| list_error(&cause)))
+            .collect()
+    }
+}
+
+fn list_error(cause: &FileError) -> Error {
+    file_error("list the repositories", cause)
+}
+
+fn held(place: &Place, repository: RepositoryName) -> Result<Repository, FileError> {
+    let checkouts = place.revisions()?;
+    let (url, reference, revision) = place
+        .record()
+        .map(|record| (record.url, record.reference, record.revision))
+        .map_or((None, None, None), |(url, reference, revision)| (Some(url), Some(reference), Some(revision)));
+    Ok(Repository { repository, url, reference, revision, checkouts })
+}
+
+impl runtime::Session for Session {
+    async fn call(&self, call: Call) -> Answer {
+        match call.name() {
+            Fetch::NAME => call.answer(|parameters: Fetch| self.fetch(parameters)).await,
+            Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
+            Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
+            List::NAME => {
+                call.list(|parameters: List| self.list(parameters), |repositories| Repositories { repositories }).await
+            }
+            _ => call.not_served(),
+        }
+    }
+}

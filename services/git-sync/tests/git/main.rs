@@ -1,0 +1,9 @@
+//! Fetches from and checks out of real repositories: through `git daemon`, through file://, and from servers that lie.
+
+// Whoever calls these is a test, though not each of these is one.
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod recovery;
+mod scene;
+mod service;

@@ -1,0 +1,207 @@
+//! A repository that is pushed to, a server for it, and what is held of it.
+
+use git_sync::{Errands, Session};
+use interfaces::git_sync::{Checkout, Fetch, Prune};
+use model::{Revision, names::RepositoryName};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+pub(crate) const MAIN: &str = "refs/heads/main";
+
+/// A repository that is pushed to, and the state of a service beside it.
+pub(crate) struct Scene {
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let scene = Self { directory: tempfile::tempdir().unwrap() };
+        scene.git(&["init", "--quiet", "--bare", "--initial-branch=main", "."]);
+        scene
+    }
+
+    pub(crate) fn origin(&self) -> PathBuf {
+        let origin = self.directory.path().join("origin/web.git");
+        fs::create_dir_all(&origin).unwrap();
+        origin
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        let state = self.directory.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        state
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}", self.origin().display())
+    }
+
+    pub(crate) fn errands(&self) -> Errands {
+        Errands::new(&self.state()).with_program(env!("CARGO_BIN_EXE_git-sync"))
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        Session::new(self.errands())
+    }
+
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        self.git_with(arguments, b"")
+    }
+
+    pub(crate) fn git_with(&self, arguments: &[&str], input: &[u8]) -> String {
+        let mut git = git()
+            .args(arguments)
+            .current_dir(self.origin())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        git.stdin.take().unwrap().write_all(input).unwrap();
+        let output = git.wait_with_output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub(crate) fn blob(&self, content: &[u8]) -> String {
+        self.git_with(&["hash-object", "-w", "--stdin"], content)
+    }
+
+    /// A tree of entries as `100644 blob ID` and a name, written as they are: Git itself would refuse some.
+    pub(crate) fn tree(&self, entries: &[(&str, &str, &[u8])]) -> String {
+        let mut bytes = Vec::new();
+        for (mode, id, name) in entries {
+            let id: Vec<u8> = (0..20).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap()).collect();
+            bytes.extend([mode.as_bytes(), b" ", name, b"\0", &id].concat());
+        }
+        self.git_with(&["hash-object", "-w", "-t", "tree", "--stdin", "--literally"], &bytes)
+    }
+
+    /// Puts all objects into the mirror without a fetch.
+    pub(crate) fn smuggle(&self) {
+        let from = self.origin().join("objects/.");
+        let copied =
+            Command::new("cp").arg("-r").arg(from).arg(self.state().join("web/mirror.git/objects")).status().unwrap();
+        assert!(copied.success());
+    }
+
+    /// Makes a commit of a tree and lets the branch name it.
+    pub(crate) fn push(&self, tree: &str) -> Revision {
+        let commit = self.git(&["commit-tree", "-m", "change", tree]);
+        self.git(&["update-ref", MAIN, &commit]);
+        commit.parse().unwrap()
+    }
+
+    pub(crate) fn push_file(&self, content: &str) -> Revision {
+        let blob = self.blob(content.as_bytes());
+        self.push(&self.tree(&[("100644", &blob, b"metadata.json")]))
+    }
+}
+
+pub(crate) fn git() -> Command {
+    let mut git = Command::new("git");
+    git.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    for role in ["AUTHOR", "COMMITTER"] {
+        git.env(format!("GIT_{role}_NAME"), "a").env(format!("GIT_{role}_EMAIL"), "a@example.org");
+    }
+    git
+}
+
+pub(crate) fn web() -> RepositoryName {
+    "web".parse().unwrap()
+}
+
+pub(crate) fn fetch(url: &str) -> Fetch {
+    fetch_reference(url, MAIN)
+}
+
+pub(crate) fn fetch_reference(url: &str, reference: &str) -> Fetch {
+    Fetch { repository: web(), url: url.parse().unwrap(), reference: reference.parse().unwrap() }
+}
+
+pub(crate) fn checkout(revision: &Revision) -> Checkout {
+    Checkout { repository: web(), revision: revision.clone() }
+}
+
+pub(crate) fn prune(keep: &[&Revision]) -> Prune {
+    Prune { repository: web(), keep: keep.iter().map(|kept| (*kept).clone()).collect() }
+}
+
+/// `git daemon` on a port of its own; it and its children end with this, also when a test fails.
+pub(crate) struct Daemon {
+    process: Child,
+    pub(crate) port: u16,
+}
+
+impl Daemon {
+    pub(crate) fn start(scene: &Scene) -> Self {
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let base = scene.origin().parent().unwrap().to_owned();
+            let mut process = git()
+                .args([
+                    "daemon",
+                    "--reuseaddr",
+                    "--export-all",
+                    "--listen=127.0.0.1",
+                    "--verbose",
+                    "--log-destination=stderr",
+                ])
+                .arg(format!("--port={port}"))
+                .arg(format!("--base-path={}", base.display()))
+                .process_group(0)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // It says so when it listens; if somebody else has taken the port, it ends.
+            let mut said = Vec::new();
+            let mut stderr = process.stderr.take().unwrap();
+            let mut byte = [0];
+            while stderr.read(&mut byte).unwrap() == 1 && !String::from_utf8_lossy(&said).contains("Ready to rumble") {
+                said.push(byte[0]);
+            }
+            std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+            let daemon = Self { process, port };
+            if String::from_utf8_lossy(&said).contains("Ready to rumble") {
+                return daemon;
+            }
+        }
+        panic!("git daemon finds no port");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("git://127.0.0.1:{}/web.git", self.port)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let group = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
+        self.process.wait().ok();
+    }
+}
+
+/// The errands that are running below a state directory, by what their environment says.
+pub(crate) fn errands_of(state: &Path) -> Vec<i32> {
+    let state = state.display().to_string();
+    let of = |pid: &i32| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| String::from_utf8_lossy(&env).contains(&state))
+    };
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(of).collect()
+}
+
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come to be");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
