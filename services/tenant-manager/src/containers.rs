@@ -1,0 +1,28 @@
+//! What the tenant manager asks of the host's service manager. The real one is in [`crate::units`]; tests have one that
+//! remembers what it was asked.
+
+use host::systemd::SystemdError;
+use model::{Limits, TenantName, observed::InstanceState};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tenants' units and polling timers.
+pub trait Containers: Clone + Send + Sync + 'static {
+    /// What each tenant's unit is doing; those not named are inactive.
+    fn states(&self) -> impl Future<Output = Result<BTreeMap<TenantName, InstanceState>, SystemdError>> + Send;
+    /// Starts a tenant's unit and waits until the tenant is ready.
+    fn start(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Stops a tenant's unit if it runs, starts it and waits until the tenant is ready.
+    fn restart(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Stops a tenant's unit, or its next attempt to start, and waits until it has ended.
+    fn stop(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Limits a running tenant.
+    fn limit(&self, tenant: &TenantName, limits: &Limits) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Why a tenant's unit is not up, as far as anybody said.
+    fn explain(&self, tenant: &TenantName) -> impl Future<Output = String> + Send;
+    /// The tenants whose polling timers run.
+    fn polled(&self) -> impl Future<Output = Result<BTreeSet<TenantName>, SystemdError>> + Send;
+    /// Starts a tenant's polling timer.
+    fn poll(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Stops a tenant's polling timer.
+    fn stop_polling(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+}

@@ -1,0 +1,79 @@
+//! What fails on the host, as the interface says it.
+
+use host::{command::CommandError, files::FileError, records::StaleGeneration, systemd::SystemdError};
+use interfaces::tenant::Error;
+use model::TenantName;
+use thiserror::Error;
+
+/// Why a verb failed.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The service manager refused or failed.
+    #[error(transparent)]
+    Systemd(Box<SystemdError>),
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The call is too old.
+    #[error(transparent)]
+    Stale(#[from] StaleGeneration),
+    /// Nothing is held for the tenant.
+    #[error("nothing is held for the tenant {0}")]
+    NoSuchTenant(TenantName),
+    /// The repository does not ship a unit that it names.
+    #[error(transparent)]
+    Unit(#[from] crate::repository_units::NoSuchUnit),
+    /// The tenant did not become ready.
+    #[error("{tenant} did not come up: {reason}")]
+    Start {
+        /// Which.
+        tenant: TenantName,
+        /// What its unit and journal say.
+        reason: String,
+    },
+    /// The tenant is not up.
+    #[error("{0} does not run")]
+    NotRunning(TenantName),
+    /// A tenant's service manager answers nonsense.
+    #[error("the service manager of {tenant} answers {answer:?}")]
+    Answer {
+        /// Whose.
+        tenant: TenantName,
+        /// The part that cannot be.
+        answer: String,
+    },
+    /// A tenant's journal holds nothing.
+    #[error("{0} has said nothing yet")]
+    Silent(TenantName),
+    /// A file of the host's accounts.
+    #[error("cannot read who else claims uids")]
+    Accounts(#[source] std::io::Error),
+}
+
+impl From<SystemdError> for Fault {
+    fn from(fault: SystemdError) -> Self {
+        Self::Systemd(Box::new(fault))
+    }
+}
+
+impl Fault {
+    /// The error that the interface has for it; `action` is what was tried, in words.
+    pub fn into_error(self, action: &str) -> Error {
+        match self {
+            Self::Stale(StaleGeneration { generation, current }) => Error::StaleGeneration { generation, current },
+            Self::NoSuchTenant(tenant) => Error::NoSuchTenant { tenant },
+            Self::Unit(fault) => Error::NoSuchUnit { unit: fault.unit, reason: fault.reason },
+            Self::Start { tenant, reason } => Error::StartFailed { tenant, reason },
+            Self::NotRunning(tenant) => Error::NotRunning { tenant },
+            Self::File(_)
+            | Self::Systemd(_)
+            | Self::Command(_)
+            | Self::Answer { .. }
+            | Self::Silent(_)
+            | Self::Accounts(_) => Error::Failed { action: action.to_owned(), reason: runtime::chain(&self) },
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Starts, stops and looks after the tenants' processes: one systemd-nspawn container each, in a unit of its own that
+//! outlives this service.
+
+pub mod containers;
+pub mod fault;
+pub mod health;
+pub mod held;
+pub mod journal;
+pub mod limits;
+pub mod log;
+pub mod manager;
+pub mod paths;
+pub mod polling;
+pub mod repository_units;
+pub mod reserved;
+pub mod run;
+pub mod session;
+pub mod text;
+pub mod units;

@@ -1,0 +1,38 @@
+//! The tenant manager, and `run`, which a tenant's unit starts and which becomes the tenant's process tree.
+
+use clap::{Parser, Subcommand};
+use interfaces::tenant::CONTRACT;
+use model::TenantName;
+use runtime::{Identify, Options, caller::HostUsers};
+use std::{io, path::Path, process::ExitCode};
+use tenant_manager::{manager::Manager, paths::Paths, run, session::Session, units::Units};
+
+/// Starts, stops and looks after the tenants' processes
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Become a tenant's process tree (for bitbuilder-container@.service)
+    Run {
+        /// Whose
+        tenant: TenantName,
+    },
+}
+
+fn main() -> ExitCode {
+    let paths = Paths::below(Path::new("/"));
+    match Arguments::parse().verb {
+        Some(Verb::Run { tenant }) => {
+            runtime::run("tenant-manager run", async { run::run(&paths, &tenant).await.map(drop) })
+        }
+        None => runtime::run("tenant-manager", async {
+            let users = HostUsers::look_up()?;
+            let session = Session::new(Manager::new(Units, paths));
+            runtime::serve(Options::resident(&CONTRACT, Identify::Host(users)), session).await.map_err(io::Error::other)
+        }),
+    }
+}

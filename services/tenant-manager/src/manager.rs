@@ -1,0 +1,234 @@
+//! The verbs. Each is refused if it is older than what the tenant was last changed with, takes the tenant's turn, and can
+//! be called again after it was killed at any point.
+
+use crate::{
+    containers::Containers,
+    fault::Fault,
+    held::{Held, Holding},
+    paths::Paths,
+    polling, repository_units,
+};
+use host::{files::FileError, records::Record, systemd::SystemdError, turns::Turns};
+use interfaces::tenant::Instance;
+use model::{InstanceSpec, TenantName, UnitName, identity::Slot, observed::InstanceState};
+use std::{collections::BTreeSet, fs, io};
+use tracing::{info, warn};
+
+/// The tenants of this host.
+#[derive(Debug, Clone)]
+pub struct Manager<C> {
+    containers: C,
+    paths: Paths,
+    held: Held,
+    turns: Turns,
+}
+
+impl<C: Containers> Manager<C> {
+    /// The tenants whose records and trees are at `paths`.
+    #[must_use]
+    pub fn new(containers: C, paths: Paths) -> Self {
+        Self { containers, held: Held::at(&paths), paths, turns: Turns::default() }
+    }
+
+    /// Where things are.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Writes down what the next start runs, and applies limits to a running tenant. True if anything was changed.
+    ///
+    /// # Errors
+    /// The call is stale, a unit is not shipped, or something on the host failed.
+    pub async fn ensure(&self, tenant: &TenantName, generation: u64, spec: InstanceSpec) -> Result<bool, Fault> {
+        let _turn = self.turns.take(tenant).await;
+        Holding::accept(self.held.read(tenant)?.as_ref(), generation)?;
+        self.check(tenant, &spec)?;
+        let record = Record { generation, spec };
+        let written = self.held.write(tenant, &record)?;
+        let limited = self.limit(tenant, &record).await?;
+        if written || limited {
+            info!(%tenant, generation, revision = record.spec.revision.short(), limited, "written down");
+        }
+        Ok(written || limited)
+    }
+
+    /// Nobody but the host gives out uids, and a tenant never gets any but a slot's.
+    fn check(&self, tenant: &TenantName, spec: &InstanceSpec) -> Result<(), Fault> {
+        if !(0..Slot::COUNT).filter_map(Slot::new).any(|slot| slot.uids() == spec.uids) {
+            let cause =
+                io::Error::new(io::ErrorKind::InvalidInput, format!("uids from {} are no tenant's", spec.uids.first));
+            return Err(FileError::new("use", &self.paths.tenant_root(tenant))(cause).into());
+        }
+        let checkout = self.paths.checkout(tenant, &spec.revision);
+        let directory = fs::symlink_metadata(&checkout).and_then(|found| match found.is_dir() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        });
+        directory.map_err(FileError::new("use the checkout", &checkout))?;
+        spec.services.iter().try_for_each(|unit| repository_units::read(&checkout, unit).map(drop))?;
+        Ok(())
+    }
+
+    /// Applies the record's limits if nothing else differs from what runs.
+    async fn limit(&self, tenant: &TenantName, record: &Record<InstanceSpec>) -> Result<bool, Fault> {
+        let Some(running) = self.running(tenant, self.state(tenant).await?)? else { return Ok(false) };
+        let hot = InstanceSpec { limits: record.spec.limits.clone(), ..running.clone() };
+        if running.limits == hot.limits || hot != record.spec {
+            return Ok(false);
+        }
+        self.containers.limit(tenant, &hot.limits).await?;
+        self.held.note_started(tenant, record)?;
+        Ok(true)
+    }
+
+    /// Starts a tenant and waits until it is ready. False if it runs already.
+    ///
+    /// # Errors
+    /// The call is stale, nothing is held for the tenant, or it did not come up.
+    pub async fn start(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
+        let _turn = self.turns.take(tenant).await;
+        self.bring_up(tenant, generation).await?;
+        if self.state(tenant).await? == InstanceState::Active {
+            return Ok(false);
+        }
+        self.came_up(tenant, self.containers.start(tenant).await).await?;
+        info!(%tenant, generation, "started");
+        Ok(true)
+    }
+
+    /// Stops a tenant if it runs, starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// The call is stale, nothing is held for the tenant, or it did not come up.
+    pub async fn restart(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
+        let _turn = self.turns.take(tenant).await;
+        self.bring_up(tenant, generation).await?;
+        self.came_up(tenant, self.containers.restart(tenant).await).await?;
+        info!(%tenant, generation, "restarted");
+        Ok(true)
+    }
+
+    /// Stops a tenant and waits until it has ended. False if it was stopped before.
+    ///
+    /// # Errors
+    /// The call is stale, nothing is held for the tenant, or its unit did not end.
+    pub async fn stop(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
+        let _turn = self.turns.take(tenant).await;
+        let holding = self.accept(tenant, generation)?;
+        self.held.advance(tenant, &holding, generation)?;
+        // First what lasts: a host that dies now does not start the tenant again.
+        let kept_down = self.held.stay_stopped(tenant)?;
+        let up = match self.state(tenant).await? {
+            InstanceState::Active | InstanceState::Activating | InstanceState::Deactivating => true,
+            InstanceState::Inactive | InstanceState::Failed => false,
+        };
+        if up {
+            self.containers.stop(tenant).await?;
+        }
+        if up || kept_down {
+            info!(%tenant, generation, "stopped");
+        }
+        Ok(up || kept_down)
+    }
+
+    fn accept(&self, tenant: &TenantName, generation: u64) -> Result<Holding, Fault> {
+        let holding = self.held.read(tenant)?.ok_or_else(|| Fault::NoSuchTenant(tenant.clone()))?;
+        Holding::accept(Some(&holding), generation)?;
+        Ok(holding)
+    }
+
+    async fn bring_up(&self, tenant: &TenantName, generation: u64) -> Result<(), Fault> {
+        let holding = self.accept(tenant, generation)?;
+        let record = Record { generation, ..holding.record };
+        self.held.write(tenant, &record)?;
+        Ok(())
+    }
+
+    /// A tenant that did not come up is not tried again behind its owner's back.
+    async fn came_up(&self, tenant: &TenantName, started: Result<(), SystemdError>) -> Result<(), Fault> {
+        let result = match started {
+            Err(SystemdError::Job { result, .. }) => result,
+            other => return Ok(other?),
+        };
+        let reason = self.containers.explain(tenant).await;
+        if let Err(fault) = self.containers.stop(tenant).await {
+            warn!(%tenant, "it may be started again: {}", runtime::chain(&fault));
+        }
+        Err(Fault::Start { tenant: tenant.clone(), reason: format!("its start ended as {result}; {reason}") })
+    }
+
+    async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {
+        Ok(self.containers.states().await?.remove(tenant).unwrap_or(InstanceState::Inactive))
+    }
+
+    /// What a tenant in this state runs.
+    fn running(&self, tenant: &TenantName, state: InstanceState) -> Result<Option<InstanceSpec>, Fault> {
+        match state {
+            // What was written when it was started means nothing after its end.
+            InstanceState::Inactive | InstanceState::Failed => Ok(None),
+            InstanceState::Activating | InstanceState::Active | InstanceState::Deactivating => {
+                Ok(self.held.started_with(tenant)?.map(|record| record.spec))
+            }
+        }
+    }
+
+    /// What is held and what runs, for one tenant or all.
+    ///
+    /// # Errors
+    /// Something on the host cannot be read.
+    pub async fn list(&self, tenant: Option<TenantName>) -> Result<Vec<Instance>, Fault> {
+        let mut states = self.containers.states().await?;
+        let tenants = match tenant {
+            Some(tenant) => BTreeSet::from([tenant]),
+            None => self.held.tenants()?,
+        };
+        let mut instances = Vec::new();
+        for name in tenants {
+            let Some(Holding { record, .. }) = self.held.read(&name)? else { continue };
+            let state = states.remove(&name).unwrap_or(InstanceState::Inactive);
+            let running = self.running(&name, state)?;
+            instances.push(Instance { tenant: name, generation: record.generation, spec: record.spec, state, running });
+        }
+        Ok(instances)
+    }
+
+    /// The services that a running tenant was started with.
+    ///
+    /// # Errors
+    /// It is not held, or does not run.
+    pub async fn running_services(&self, tenant: &TenantName) -> Result<Vec<UnitName>, Fault> {
+        self.must_hold(tenant)?;
+        match self.state(tenant).await? {
+            InstanceState::Active => {}
+            InstanceState::Inactive
+            | InstanceState::Failed
+            | InstanceState::Activating
+            | InstanceState::Deactivating => {
+                return Err(Fault::NotRunning(tenant.clone()));
+            }
+        }
+        let started_with = self.held.started_with(tenant)?.ok_or_else(|| Fault::NotRunning(tenant.clone()))?;
+        Ok(started_with.spec.services)
+    }
+
+    /// Refuses a tenant that nothing is held for.
+    ///
+    /// # Errors
+    /// Nothing is held, or the record cannot be read.
+    pub fn must_hold(&self, tenant: &TenantName) -> Result<(), Fault> {
+        self.held.read(tenant)?.map(drop).ok_or_else(|| Fault::NoSuchTenant(tenant.clone()))
+    }
+
+    /// Makes the polling timers run for these tenants and no others. True if anything was changed.
+    ///
+    /// # Errors
+    /// A timer cannot be started or stopped; the others are tried all the same.
+    pub async fn ensure_polling(&self, wanted: BTreeSet<TenantName>) -> Result<bool, Fault> {
+        polling::ensure(&self.containers, &wanted).await.map_err(Fault::from)
+    }
+}
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,201 @@
+//! The verbs against a service manager that remembers what it was asked.
+
+use super::*;
+use model::{Limits, Revision};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// A specification for slot 3 whose revision is made of `digit`.
+pub(crate) fn spec(digit: &str) -> InstanceSpec {
+    let slot = Slot::new(3).unwrap();
+    InstanceSpec {
+        revision: digit.repeat(40).parse().unwrap(),
+        image: "debian".parse().unwrap(),
+        uids: slot.uids(),
+        bridge: slot.bridge(),
+        mac: slot.mac(),
+        address: slot.address(),
+        limits: Limits::default(),
+        sysext: Vec::new(),
+        services: vec!["hello.service".parse().unwrap()],
+    }
+}
+
+#[derive(Debug, Default)]
+struct Machine {
+    states: BTreeMap<TenantName, InstanceState>,
+    polled: BTreeSet<TenantName>,
+    asked: Vec<String>,
+    refuses: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Fake {
+    machine: Arc<Mutex<Machine>>,
+    held: Held,
+}
+
+impl Fake {
+    fn ask(&self, what: String) {
+        self.machine.lock().unwrap().asked.push(what);
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.machine.lock().unwrap().asked)
+    }
+}
+
+impl Containers for Fake {
+    async fn states(&self) -> Result<BTreeMap<TenantName, InstanceState>, SystemdError> {
+        Ok(self.machine.lock().unwrap().states.clone())
+    }
+
+    async fn start(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("start {tenant}"));
+        let mut machine = self.machine.lock().unwrap();
+        if machine.refuses {
+            machine.states.insert(tenant.clone(), InstanceState::Activating);
+            return Err(SystemdError::Job { action: "start", unit: tenant.to_string(), result: "failed".to_owned() });
+        }
+        machine.states.insert(tenant.clone(), InstanceState::Active);
+        // As `run` does.
+        let record = self.held.read(tenant).unwrap().unwrap().record;
+        self.held.note_started(tenant, &record).unwrap();
+        Ok(())
+    }
+
+    async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.start(tenant).await
+    }
+
+    async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("stop {tenant}"));
+        self.machine.lock().unwrap().states.remove(tenant);
+        Ok(())
+    }
+
+    async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
+        self.ask(format!("limit {tenant} to {:?} cores", limits.cpu_cores));
+        Ok(())
+    }
+
+    async fn explain(&self, _tenant: &TenantName) -> String {
+        "result exit-code".to_owned()
+    }
+
+    async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
+        Ok(self.machine.lock().unwrap().polled.clone())
+    }
+
+    async fn poll(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.machine.lock().unwrap().polled.insert(tenant.clone());
+        Ok(())
+    }
+
+    async fn stop_polling(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.machine.lock().unwrap().polled.remove(tenant);
+        Ok(())
+    }
+}
+
+struct Fixture {
+    root: tempfile::TempDir,
+    fake: Fake,
+    manager: Manager<Fake>,
+    web: TenantName,
+}
+
+fn fixture() -> Fixture {
+    let root = tempfile::tempdir().unwrap();
+    let paths = Paths::below(root.path());
+    let web: TenantName = "web".parse().unwrap();
+    for digit in ["a", "b"] {
+        let revision: Revision = digit.repeat(40).parse().unwrap();
+        let units = paths.checkout(&web, &revision).join("units");
+        fs::create_dir_all(&units).unwrap();
+        fs::write(units.join("hello.service"), "[Service]\nExecStart=true\n").unwrap();
+    }
+    let fake = Fake { machine: Arc::default(), held: Held::at(&paths) };
+    Fixture { root, fake: fake.clone(), manager: Manager::new(fake, paths), web }
+}
+
+#[tokio::test]
+async fn a_tenants_life_changes_what_differs_and_nothing_else() {
+    let Fixture { fake, manager, web, root: _root } = fixture();
+    assert!(matches!(manager.start(&web, 1).await, Err(Fault::NoSuchTenant(_))));
+    assert!(manager.ensure(&web, 1, spec("a")).await.unwrap());
+    assert!(!manager.ensure(&web, 2, spec("a")).await.unwrap());
+    assert!(matches!(manager.ensure(&web, 1, spec("b")).await, Err(Fault::Stale(_))));
+    assert!(manager.start(&web, 2).await.unwrap());
+    assert!(!manager.start(&web, 3).await.unwrap());
+    assert!(matches!(manager.stop(&web, 2).await, Err(Fault::Stale(_))));
+    assert_eq!(fake.asked(), ["start web"]);
+
+    let limited = InstanceSpec { limits: Limits { cpu_cores: Some(2), ..Limits::default() }, ..spec("a") };
+    assert!(manager.ensure(&web, 4, limited.clone()).await.unwrap());
+    assert!(!manager.ensure(&web, 4, limited.clone()).await.unwrap());
+    assert_eq!(fake.asked(), ["limit web to Some(2) cores"]);
+    let listed = manager.list(None).await.unwrap();
+    assert_eq!((listed[0].state, listed[0].running.as_ref()), (InstanceState::Active, Some(&limited)));
+
+    // More than limits differ: the running tenant keeps what it has until it is restarted.
+    assert!(manager.ensure(&web, 5, spec("b")).await.unwrap());
+    assert_eq!(fake.asked(), [""; 0]);
+    assert_eq!(manager.list(Some(web.clone())).await.unwrap()[0].running, Some(limited));
+    assert!(manager.restart(&web, 5).await.unwrap());
+    assert_eq!(manager.list(None).await.unwrap()[0].running, Some(spec("b")));
+
+    assert!(manager.stop(&web, 6).await.unwrap());
+    assert!(!manager.stop(&web, 6).await.unwrap());
+    assert_eq!(fake.asked(), ["start web", "stop web"]);
+    let stopped = &manager.list(None).await.unwrap()[0];
+    assert_eq!((stopped.generation, stopped.state, &stopped.running), (6, InstanceState::Inactive, &None));
+    assert!(matches!(manager.running_services(&web).await, Err(Fault::NotRunning(_))));
+}
+
+#[tokio::test]
+async fn a_limit_that_was_written_but_not_applied_is_applied_by_the_next_call() {
+    let Fixture { fake, manager, web, root: _root } = fixture();
+    manager.ensure(&web, 1, spec("a")).await.unwrap();
+    manager.start(&web, 1).await.unwrap();
+    let limited = InstanceSpec { limits: Limits { cpu_cores: Some(1), ..Limits::default() }, ..spec("a") };
+    // As a kill between the two leaves it.
+    fake.held.write(&web, &Record { generation: 2, spec: limited.clone() }).unwrap();
+    assert!(manager.ensure(&web, 2, limited).await.unwrap());
+    assert_eq!(fake.asked(), ["start web", "limit web to Some(1) cores"]);
+}
+
+#[tokio::test]
+async fn a_tenant_that_does_not_come_up_is_not_tried_again() {
+    let Fixture { fake, manager, web, root: _root } = fixture();
+    manager.ensure(&web, 1, spec("a")).await.unwrap();
+    fake.machine.lock().unwrap().refuses = true;
+    let fault = manager.start(&web, 1).await.unwrap_err();
+    assert_eq!(fault.to_string(), "web did not come up: its start ended as failed; result exit-code");
+    assert_eq!(fake.asked(), ["start web", "stop web"]);
+}
+
+#[tokio::test]
+async fn what_cannot_run_is_not_written_down() {
+    let Fixture { manager, web, root: _root, fake: _fake } = fixture();
+    let services = vec!["absent.service".parse().unwrap()];
+    assert!(matches!(manager.ensure(&web, 1, InstanceSpec { services, ..spec("a") }).await, Err(Fault::Unit(_))));
+    assert!(matches!(manager.ensure(&web, 1, spec("c")).await, Err(Fault::File(_))));
+    let mut of_the_host = spec("a");
+    of_the_host.uids.first = 0;
+    assert!(matches!(manager.ensure(&web, 1, of_the_host).await, Err(Fault::File(_))));
+    assert_eq!(manager.list(None).await.unwrap(), []);
+    assert_eq!(manager.list(Some(web)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn polling_follows_what_is_wanted() {
+    let Fixture { manager, web, fake, root: _root } = fixture();
+    let mail: TenantName = "mail".parse().unwrap();
+    assert!(manager.ensure_polling(BTreeSet::from([web.clone(), mail])).await.unwrap());
+    assert!(manager.ensure_polling(BTreeSet::from([web.clone()])).await.unwrap());
+    assert!(!manager.ensure_polling(BTreeSet::from([web.clone()])).await.unwrap());
+    assert_eq!(fake.polled().await.unwrap(), BTreeSet::from([web]));
+}

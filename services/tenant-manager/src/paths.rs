@@ -1,0 +1,82 @@
+//! Where things are on the host. Tenants' names and revisions are checked types, so no path leads out of its directory.
+
+use model::{Revision, TenantName};
+use std::path::{Path, PathBuf};
+
+/// The host's file system, or a directory that stands for it.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// Paths below `root`, which is `/` but for tests.
+    #[must_use]
+    pub fn below(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// What each tenant's start runs, for those that are started at boot.
+    #[must_use]
+    pub fn compiled(&self) -> PathBuf {
+        self.root.join("var/lib/bitbuilder/boot")
+    }
+
+    /// The same for tenants that were told to stop. On the same file system, so that a record can be renamed over.
+    #[must_use]
+    pub fn stopped(&self) -> PathBuf {
+        self.root.join("var/lib/bitbuilder/boot/stopped")
+    }
+
+    /// What each tenant was started with.
+    #[must_use]
+    pub fn running(&self) -> PathBuf {
+        self.root.join("run/bitbuilder/instances")
+    }
+
+    /// The files of one commit of a tenant's repository. Whoever pushed chose everything below.
+    #[must_use]
+    pub fn checkout(&self, tenant: &TenantName, revision: &Revision) -> PathBuf {
+        self.root.join(format!("var/lib/bitbuilder/git/{tenant}/checkouts/{revision}"))
+    }
+
+    /// The tenant's root volume. The tenant chose everything below.
+    #[must_use]
+    pub fn tenant_root(&self, tenant: &TenantName) -> PathBuf {
+        self.tenant(tenant).join("root")
+    }
+
+    /// The tenant's persistent data.
+    #[must_use]
+    pub fn data(&self, tenant: &TenantName) -> PathBuf {
+        self.tenant(tenant).join("data")
+    }
+
+    /// What exists only while the tenant runs.
+    #[must_use]
+    pub fn runtime(&self, tenant: &TenantName) -> PathBuf {
+        self.tenant(tenant).join("runtime")
+    }
+
+    /// The links to the tenant's system extensions, made by the extension service.
+    #[must_use]
+    pub fn extension_links(&self, tenant: &TenantName) -> PathBuf {
+        self.tenant(tenant).join("extensions/sysext")
+    }
+
+    /// The only directory that those links may point into.
+    #[must_use]
+    pub fn extension_mounts(&self) -> PathBuf {
+        self.root.join("run/bitbuilder/extensions")
+    }
+
+    /// The directory of the tenant's own socket.
+    #[must_use]
+    pub fn guest(&self, tenant: &TenantName) -> PathBuf {
+        self.root.join(format!("run/bitbuilder/guest/{tenant}"))
+    }
+
+    fn tenant(&self, tenant: &TenantName) -> PathBuf {
+        self.root.join(format!("var/lib/tenants/{tenant}"))
+    }
+}

@@ -1,0 +1,105 @@
+//! What a tenant's unit starts: puts the tenant's layers and units together in the unit's own mount namespace and becomes
+//! systemd-nspawn. Everything that it mounts vanishes with the unit.
+
+mod command_line;
+mod layers;
+mod service_units;
+
+use crate::{held::Held, paths::Paths, repository_units::NoSuchUnit, units};
+use command_line::Container;
+use host::{command::CommandError, files::FileError, systemd::SystemdError};
+use model::TenantName;
+use nix::mount::{MsFlags, mount};
+use std::{convert::Infallible, fs, io, os::unix::process::CommandExt, path::PathBuf};
+use thiserror::Error;
+
+const NSPAWN: &str = "/usr/bin/systemd-nspawn";
+
+/// Why a tenant cannot be started.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Nobody has written down what it runs.
+    #[error("nothing is written down for {0}")]
+    NotHeld(TenantName),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its limits cannot be set; it does not run without.
+    #[error("cannot limit it")]
+    Limit(#[source] Box<SystemdError>),
+    /// Its repository does not ship a unit.
+    #[error(transparent)]
+    Unit(#[from] NoSuchUnit),
+    /// A mount failed.
+    #[error("cannot mount {}", .0.display())]
+    Mount(PathBuf, #[source] nix::Error),
+    /// A layer cannot be mapped to its uids.
+    #[error("cannot map the layer {}", .0.display())]
+    Map(PathBuf, #[source] Box<CommandError>),
+    /// A link among its extensions.
+    #[error("the extension link {} {}", .0.display(), .1)]
+    Link(PathBuf, &'static str),
+    /// The extension service has not made its layers.
+    #[error("{wanted} extensions are asked for and {linked} are linked")]
+    Extensions {
+        /// How many it should have.
+        wanted: usize,
+        /// How many there are.
+        linked: usize,
+    },
+    /// The container manager cannot be run.
+    #[error("cannot become {NSPAWN}")]
+    Exec(#[source] io::Error),
+}
+
+/// Becomes the tenant's process tree.
+///
+/// # Errors
+/// The step that failed; the tenant is then not started.
+pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunError> {
+    let held = Held::at(paths);
+    let record = held.read(tenant)?.ok_or_else(|| RunError::NotHeld(tenant.clone()))?.record;
+    let spec = &record.spec;
+    // At each start, whoever asked for it: what is set on a unit lasts until the host's next boot only.
+    units::limit(tenant, &spec.limits).await.map_err(|fault| RunError::Limit(Box::new(fault)))?;
+
+    let scratch = paths.runtime(tenant);
+    fs::create_dir_all(&scratch).map_err(FileError::new("create", &scratch))?;
+    mount_scratch(&scratch).map_err(|cause| RunError::Mount(scratch.clone(), cause))?;
+    let checkout = paths.checkout(tenant, &spec.revision);
+    let unit_files = scratch.join("units");
+    service_units::assemble(&checkout, &spec.services, &unit_files)?;
+    let root = paths.tenant_root(tenant);
+    let linked = layers::linked(&paths.extension_links(tenant), &paths.extension_mounts())?;
+    if linked.len() != spec.sysext.len() {
+        return Err(RunError::Extensions { wanted: spec.sysext.len(), linked: linked.len() });
+    }
+    let usr = match linked.as_slice() {
+        [] => None,
+        extensions => Some(layers::compose(&root.join("usr"), extensions, spec.uids, &scratch.join("layers")).await?),
+    };
+    let guest = paths.guest(tenant);
+    let container = Container {
+        tenant,
+        spec,
+        root: &root,
+        checkout: &checkout,
+        data: &paths.data(tenant),
+        units: &unit_files,
+        guest: guest.is_dir().then_some(guest.as_path()),
+        usr: usr.as_deref(),
+    };
+    held.note_started(tenant, &record)?;
+    #[allow(clippy::disallowed_methods)] // this process becomes another one; nothing is started beside it
+    let cause = std::process::Command::new(NSPAWN)
+        .args(container.arguments())
+        .env("SYSTEMD_NSPAWN_NETWORK_MAC", spec.mac.to_string())
+        .exec();
+    Err(RunError::Exec(cause))
+}
+
+/// A file system in memory over the tenant's runtime directory, seen by this unit alone.
+fn mount_scratch(directory: &std::path::Path) -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("tenant"), directory, Some("tmpfs"), flags, Some("mode=0755,size=16M,nr_inodes=4096"))
+}

@@ -1,0 +1,168 @@
+//! The host's service manager, reached anew for each verb: this service outlives a restart of the bus.
+
+use crate::{containers::Containers, limits, text};
+use host::{
+    command::Command,
+    systemd::{OwnedValue, Systemd, SystemdError, Unit, Value},
+};
+use model::{Limits, TenantName, observed::InstanceState};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+const CONTAINER: &str = "bitbuilder-container@";
+const POLLING: &str = "git-sync@";
+/// How much of what a unit said explains a failure.
+const LINES: usize = 20;
+
+/// The unit that is a tenant's process tree.
+#[must_use]
+pub fn container(tenant: &TenantName) -> String {
+    format!("{CONTAINER}{tenant}.service")
+}
+
+fn timer(tenant: &TenantName) -> String {
+    format!("{POLLING}{tenant}.timer")
+}
+
+/// Sets a tenant's limits on its unit, without a reload.
+///
+/// # Errors
+/// The service manager refused.
+pub async fn limit(tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
+    let properties = limits::properties(limits).map(|(name, value)| (name, Value::U64(value)));
+    Systemd::connect().await?.set_properties(&container(tenant), &properties).await
+}
+
+/// The units of the host's service manager.
+#[derive(Debug, Clone, Copy)]
+pub struct Units;
+
+impl Containers for Units {
+    async fn states(&self) -> Result<BTreeMap<TenantName, InstanceState>, SystemdError> {
+        let listed = Systemd::connect().await?.list(&[&format!("{CONTAINER}*.service")]).await?;
+        Ok(listed
+            .iter()
+            .filter_map(|unit| Some((instance(unit, CONTAINER, ".service")?, state(&unit.active_state))))
+            .collect())
+    }
+
+    async fn start(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        let systemd = Systemd::connect().await?;
+        // Earlier failures count towards the limit of starts; this one was asked for.
+        systemd.reset_failed(&container(tenant)).await;
+        systemd.start(&container(tenant)).await
+    }
+
+    async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        let systemd = Systemd::connect().await?;
+        systemd.reset_failed(&container(tenant)).await;
+        systemd.restart(&container(tenant)).await
+    }
+
+    async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        Systemd::connect().await?.stop(&container(tenant)).await
+    }
+
+    async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
+        limit(tenant, limits).await
+    }
+
+    async fn explain(&self, tenant: &TenantName) -> String {
+        let unit = container(tenant);
+        let (service, general) = match Systemd::connect().await {
+            Ok(systemd) => (
+                systemd.properties(&unit, "Service").await.unwrap_or_default(),
+                systemd.properties(&unit, "Unit").await.unwrap_or_default(),
+            ),
+            Err(_) => Default::default(),
+        };
+        let mut parts = Vec::new();
+        if let Some(result) = service.get("Result").and_then(|value| <&str>::try_from(value).ok()) {
+            parts.push(format!("result {result}"));
+        }
+        match service.get("ExecMainStatus").and_then(|value| i32::try_from(value).ok()) {
+            Some(status) if status != 0 => parts.push(format!("status {status}")),
+            Some(_) | None => {}
+        }
+        let said = said(&unit, invocation(&general).as_deref()).await;
+        parts.extend((!said.is_empty()).then_some(said));
+        parts.join("; ")
+    }
+
+    async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
+        let listed = Systemd::connect().await?.list(&[&format!("{POLLING}*.timer")]).await?;
+        let running = listed.iter().filter(|unit| matches!(unit.active_state.as_str(), "active" | "activating"));
+        // The system repository's timer is nobody's tenant, and its name none.
+        Ok(running.filter_map(|unit| instance(unit, POLLING, ".timer")).collect())
+    }
+
+    async fn poll(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        Systemd::connect().await?.start(&timer(tenant)).await
+    }
+
+    async fn stop_polling(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        Systemd::connect().await?.stop(&timer(tenant)).await
+    }
+}
+
+fn instance(unit: &Unit, prefix: &str, suffix: &str) -> Option<TenantName> {
+    unit.name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
+}
+
+/// ActiveState in our words. A state that is not known to be down counts as up.
+fn state(active_state: &str) -> InstanceState {
+    match active_state {
+        "inactive" => InstanceState::Inactive,
+        "failed" => InstanceState::Failed,
+        "active" | "reloading" | "refreshing" => InstanceState::Active,
+        "deactivating" | "maintenance" => InstanceState::Deactivating,
+        _ => InstanceState::Activating,
+    }
+}
+
+fn invocation(general: &HashMap<String, OwnedValue>) -> Option<String> {
+    let id = Vec::<u8>::try_from(general.get("InvocationID")?.try_clone().ok()?).ok()?;
+    (id.len() == 16).then(|| id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The last lines of what this run of the unit said, its console included.
+async fn said(unit: &str, invocation: Option<&str>) -> String {
+    let mut journalctl = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--output=cat", &format!("--lines={LINES}")])
+        .within(Duration::from_secs(10));
+    journalctl = match invocation {
+        // Its own processes; what the service manager says of them is in the result.
+        Some(id) => journalctl.arg(format!("_SYSTEMD_INVOCATION_ID={id}")),
+        None => journalctl.args([&format!("--unit={unit}"), "--boot"]),
+    };
+    match journalctl.run().await {
+        Ok(said) => text::last_lines(&said, LINES),
+        Err(cause) => format!("its journal is not known: {}", runtime::chain(&cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_told_by_their_names() {
+        let unit = |name: &str| Unit { name: name.to_owned(), active_state: String::new(), sub_state: String::new() };
+        let web: TenantName = "my-web".parse().unwrap();
+        assert_eq!(container(&web), "bitbuilder-container@my-web.service");
+        assert_eq!(instance(&unit(&container(&web)), CONTAINER, ".service"), Some(web.clone()));
+        assert_eq!(instance(&unit(&timer(&web)), POLLING, ".timer"), Some(web));
+        assert_eq!(instance(&unit("git-sync@system.timer"), POLLING, ".timer"), None);
+        assert_eq!(instance(&unit("bitbuilder-container@..service"), CONTAINER, ".service"), None);
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_down_is_down() {
+        assert_eq!(state("inactive"), InstanceState::Inactive);
+        assert_eq!(state("failed"), InstanceState::Failed);
+        assert_eq!(state("reloading"), InstanceState::Active);
+        assert_eq!(state("something-new"), InstanceState::Activating);
+    }
+}
