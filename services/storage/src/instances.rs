@@ -1,0 +1,23 @@
+//! Whether a tenant runs, as its unit says.
+
+use host::systemd::{Systemd, SystemdError};
+use model::TenantName;
+
+/// Who knows which tenants run.
+pub trait Instances: Clone + Send + Sync + 'static {
+    /// Whether the tenant runs, or is on its way up or down.
+    fn runs(&self, tenant: &TenantName) -> impl Future<Output = Result<bool, SystemdError>> + Send;
+}
+
+/// The service manager: it connects for each question, because hardly any call has one.
+#[derive(Debug, Clone, Copy)]
+pub struct Units;
+
+impl Instances for Units {
+    async fn runs(&self, tenant: &TenantName) -> Result<bool, SystemdError> {
+        let names = [format!("bitbuilder-container@{tenant}.service"), format!("bitbuilder-machine@{tenant}.service")];
+        let units = Systemd::connect().await?.list(&[&names[0], &names[1]]).await?;
+        // Any state but these two may have processes.
+        Ok(units.iter().any(|unit| !matches!(unit.active_state.as_str(), "inactive" | "failed")))
+    }
+}

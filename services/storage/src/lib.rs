@@ -1,0 +1,12 @@
+//! Makes the tenants' directory trees below /var/lib/tenants, each with a root made from a base image: a Btrfs snapshot
+//! where it can be one, a copy elsewhere.
+
+mod backend;
+pub mod instances;
+pub mod layout;
+mod session;
+mod tree;
+pub mod volumes;
+
+pub use session::Session;
+pub use volumes::{Paths, VolumeError, Volumes};

@@ -1,0 +1,18 @@
+//! Makes the tenants' directory trees and roots.
+
+use runtime::{Identify, Options, caller::HostUsers};
+use std::{io, path::Path, process::ExitCode};
+use storage::{Paths, Session, Volumes, instances::Units};
+
+fn main() -> ExitCode {
+    runtime::run("storage", async {
+        let paths = Paths {
+            tenants: Path::new("/var/lib/tenants").to_owned(),
+            images: Path::new("/var/lib/machines").to_owned(),
+            records: Path::new("/var/lib/bitbuilder/storage").to_owned(),
+        };
+        let session = Session::new(Volumes::new(paths, Units));
+        let options = Options::activated(&interfaces::storage::CONTRACT, Identify::Host(HostUsers::look_up()?));
+        runtime::serve(options, session).await.map_err(io::Error::other)
+    })
+}
