@@ -1,0 +1,140 @@
+//! What the parts of the orchestrator share, and what it begins by itself: convergence towards what is remembered at
+//! start, and another try after a host that failed.
+
+use crate::{
+    status,
+    store::{Changed, Memory, Store},
+};
+use host::{files::FileError, turns::Turns};
+use interfaces::orchestrator::TenantStatus;
+use model::TenantName;
+use planner::TenantLedger;
+use runtime::Client;
+use std::{collections::HashMap, ops::Deref, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+use tokio::sync::{Semaphore, broadcast};
+
+/// Tenants that are worked on at a time.
+const PARALLEL: usize = 8;
+/// Changes of state that a slow watcher may lag behind.
+const WATCH_BACKLOG: usize = 1024;
+/// How long to wait before the host is asked again, and the longest that doubling makes of it.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// The orchestrator. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Shared>);
+
+/// What every clone shares.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) services: Client,
+    pub(crate) store: Store,
+    pub(crate) turns: Turns,
+    pub(crate) system_turn: tokio::sync::Mutex<()>,
+    pub(crate) parallel: Semaphore,
+    changes: broadcast::Sender<TenantStatus>,
+    failures: Mutex<HashMap<TenantName, u32>>,
+}
+
+impl Deref for Engine {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Engine {
+    /// An orchestrator that remembers `store` and asks `services`.
+    #[must_use]
+    pub fn new(store: Store, services: Client) -> Self {
+        Self(Arc::new(Shared {
+            services,
+            store,
+            turns: Turns::default(),
+            system_turn: tokio::sync::Mutex::default(),
+            parallel: Semaphore::new(PARALLEL),
+            changes: broadcast::channel(WATCH_BACKLOG).0,
+            failures: Mutex::default(),
+        }))
+    }
+
+    /// Begins to converge: first towards what is remembered, which needs no network, then towards what Git says.
+    pub fn start(&self) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
+            engine.each(known, |engine, tenant| async move { engine.reconcile(&tenant).await }).await;
+            if engine.store.memory().host.url.is_some() {
+                engine.sync_all().await;
+            }
+        });
+    }
+
+    /// Does something for each tenant, side by side.
+    pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        tenants: Vec<TenantName>,
+        work: impl Fn(Engine, TenantName) -> F,
+    ) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for tenant in tenants {
+            tasks.spawn(work(self.clone(), tenant));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(cause) = ended {
+                tracing::error!("a convergence ended by itself: {cause}");
+            }
+        }
+    }
+
+    /// Tries again later, and later still each time.
+    pub(crate) fn retry(&self, tenant: &TenantName) {
+        let failures = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = failures.entry(tenant.clone()).or_default();
+            *count = count.saturating_add(1);
+            *count
+        };
+        let (shortest, longest) = RETRY;
+        let pause = shortest.saturating_mul(1 << failures.min(16)).min(longest);
+        let (engine, tenant) = (self.clone(), tenant.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            engine.reconcile(&tenant).await;
+        });
+    }
+
+    /// The host did not fail this time.
+    pub(crate) fn recovered(&self, tenant: &TenantName) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+}
+
+impl Shared {
+    /// Changes what is remembered of a tenant, and tells those who watch.
+    pub(crate) fn change<R>(
+        &self,
+        tenant: &TenantName,
+        change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
+    ) -> Result<Option<R>, FileError> {
+        let Some(Changed { result, ledger, changed }) = self.store.change(tenant, change)? else { return Ok(None) };
+        if changed {
+            // Nobody may be watching.
+            let _unheard = self.changes.send(status::tenant(tenant, &ledger));
+        }
+        Ok(Some(result))
+    }
+
+    /// Each change of a tenant from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<TenantStatus> {
+        self.changes.subscribe()
+    }
+
+    /// What is remembered of these tenants, as callers see it.
+    pub(crate) fn statuses(&self, concerns: impl Fn(&TenantName) -> bool) -> Vec<TenantStatus> {
+        let memory = self.store.memory();
+        let shown = memory.tenants.iter().filter(|(name, ledger)| ledger.registered && concerns(name));
+        shown.map(|(name, ledger)| status::tenant(name, ledger)).collect()
+    }
+}

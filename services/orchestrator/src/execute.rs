@@ -1,0 +1,30 @@
+//! Sends a step to the service that owns it.
+
+use crate::fault::Fault;
+use interfaces::{extension, network, storage, tenant};
+use model::TenantName;
+use planner::Action;
+use runtime::Client;
+
+/// Does one step. Doing it again changes nothing.
+pub(crate) async fn step(
+    services: &Client,
+    tenant: &TenantName,
+    generation: u64,
+    action: &Action,
+) -> Result<(), Fault> {
+    let tenant = tenant.clone();
+    match action.clone() {
+        Action::EnsureStorage(spec) => services.call(&storage::Ensure { tenant, generation, spec }).await.map(drop)?,
+        Action::EnsureNetwork(spec) => services.call(&network::Ensure { tenant, generation, spec }).await.map(drop)?,
+        Action::RemoveNetwork => services.call(&network::Remove { tenant, generation }).await.map(drop)?,
+        Action::EnsureExtensions(spec) => {
+            services.call(&extension::Ensure { tenant, generation, spec }).await.map(drop)?
+        }
+        Action::EnsureInstance(spec) => services.call(&tenant::Ensure { tenant, generation, spec }).await.map(drop)?,
+        Action::Start => services.call(&tenant::Start { tenant, generation }).await.map(drop)?,
+        Action::Restart => services.call(&tenant::Restart { tenant, generation }).await.map(drop)?,
+        Action::Stop => services.call(&tenant::Stop { tenant, generation }).await.map(drop)?,
+    }
+    Ok(())
+}

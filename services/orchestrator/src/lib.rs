@@ -1,0 +1,53 @@
+//! Makes the host what Git says: reads, observes, plans, records, executes, verifies, settles. It touches nothing but its
+//! ledger; everything else is done by the services that own it.
+
+mod engine;
+mod execute;
+mod fault;
+mod observe;
+mod reconcile;
+mod session;
+mod status;
+mod store;
+mod sync;
+
+pub use engine::Engine;
+pub use session::Session;
+
+use std::path::Path;
+
+/// Where the ledger is kept.
+pub const LEDGER: &str = "/var/lib/bitbuilder/orchestrator";
+
+/// Serves io.bitbuilder.Orchestrator until told to stop.
+///
+/// # Errors
+/// The ledger cannot be read, or no socket was passed in.
+pub async fn serve() -> Result<(), Box<Error>> {
+    let users = runtime::caller::HostUsers::look_up().map_err(|cause| Error::Users(cause).boxed())?;
+    let store = store::Store::open(Path::new(LEDGER)).map_err(|cause| Error::Ledger(cause).boxed())?;
+    let engine = Engine::new(store, runtime::Client::default());
+    engine.start();
+    let options = runtime::Options::resident(&interfaces::orchestrator::CONTRACT, runtime::Identify::Host(users));
+    runtime::serve(options, Session::new(engine)).await.map_err(|cause| Error::Serve(cause).boxed())
+}
+
+/// Why the orchestrator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The users that have a role are not known.
+    #[error("cannot look up the host's users")]
+    Users(#[source] std::io::Error),
+    /// What is remembered cannot be read.
+    #[error("cannot open the ledger")]
+    Ledger(#[source] host::files::FileError),
+    /// Nobody can call.
+    #[error(transparent)]
+    Serve(runtime::ServeError),
+}
+
+impl Error {
+    fn boxed(self) -> Box<Self> {
+        Box::new(self)
+    }
+}

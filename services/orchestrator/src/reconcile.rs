@@ -1,0 +1,205 @@
+//! Makes one tenant what its target says: observe, plan, record, execute, verify, settle; or go back.
+
+use crate::{engine::Engine, execute, fault::Fault, observe, store::now_usec};
+use interfaces::{git_sync, tenant as instance};
+use model::{
+    DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
+};
+use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
+use std::{collections::BTreeMap, time::Duration};
+use tracing::{info, warn};
+
+/// How long a tenant's services must have been active without a break.
+const HEALTHY_FOR: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
+    pub(crate) async fn reconcile(&self, tenant: &TenantName) {
+        let _turn = self.turns.take(tenant).await;
+        self.reconcile_in_turn(tenant).await;
+    }
+
+    pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName) {
+        // A closed semaphore cannot be: nothing closes it.
+        let _place = self.parallel.acquire().await;
+        // Twice at most: towards the target, and back.
+        loop {
+            let Some(ledger) = self.store.tenant(tenant) else { return };
+            let again = match self.converge(tenant, &ledger).await {
+                Ok(()) => {
+                    self.recovered(tenant);
+                    self.remember(tenant, TenantLedger::settle);
+                    self.prune(tenant).await;
+                    false
+                }
+                Err(Fault::Commit(reason)) => {
+                    self.recovered(tenant);
+                    warn!(%tenant, revision = ledger.target.as_ref().map(|target| target.revision.as_str()), "did not hold: {reason}");
+                    let verdict = self.change(tenant, |ledger, _| ledger.fail(reason, now_usec()));
+                    matches!(verdict, Ok(Some(Verdict::GoBack)))
+                }
+                Err(Fault::Host(reason)) => {
+                    warn!(%tenant, "the host cannot converge: {reason}");
+                    self.remember(tenant, |ledger, _| ledger.unconverged = Some(reason));
+                    self.retry(tenant);
+                    false
+                }
+            };
+            if !again {
+                return;
+            }
+        }
+    }
+
+    fn remember(&self, tenant: &TenantName, change: impl FnOnce(&mut TenantLedger, u64)) {
+        if let Err(error) = self.change(tenant, |ledger, _| change(ledger, now_usec())) {
+            warn!(%tenant, "{}", runtime::chain(&error));
+        }
+    }
+
+    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger) -> Result<(), Fault> {
+        let observed = observe::tenant(&self.services, tenant).await;
+        let Some(target) = ledger.target.as_ref().filter(|_| ledger.registered) else {
+            return self.execute(tenant, &observed, &plan_absence(&observed, "it is not registered any more")).await;
+        };
+        let slot = self.slot(tenant).await?;
+        let steps = plan(target, slot, &observed);
+        let changes = !steps.steps.is_empty();
+        self.execute(tenant, &observed, &steps).await?;
+        if changes {
+            let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
+            self.nothing_left(&left)?;
+        }
+        let proven = !changes && ledger.verified.as_ref() == Some(target) && ledger.state.is_settled();
+        if target.enabled && !proven { self.verify(tenant, target).await } else { Ok(()) }
+    }
+
+    fn nothing_left(&self, left: &Plan) -> Result<(), Fault> {
+        match left.steps.first() {
+            None if left.unknown.is_empty() => Ok(()),
+            None => Err(unknown(left)),
+            Some(step) => Err(Fault::Host(format!("after the last step it still needs: {step}"))),
+        }
+    }
+
+    /// Records the plan, then does it.
+    async fn execute(&self, tenant: &TenantName, observed: &ObservedTenant, plan: &Plan) -> Result<(), Fault> {
+        if !plan.unknown.is_empty() {
+            return Err(unknown(plan));
+        }
+        if plan.steps.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.change(tenant, |ledger, _| {
+            ledger.generation = ledger.generation.max(observed.generation()) + 1;
+            ledger.plan = plan.lines();
+            ledger.enter(TenantState::Applying, now_usec());
+            ledger.generation
+        });
+        let generation = match recorded {
+            Ok(Some(generation)) => generation,
+            Ok(None) => return Err(Fault::Host("it is not in the ledger".to_owned())),
+            Err(error) => return Err(Fault::Host(runtime::chain(&error))),
+        };
+        for step in &plan.steps {
+            info!(%tenant, generation, %step, "step");
+            execute::step(&self.services, tenant, generation, &step.action).await?;
+        }
+        Ok(())
+    }
+
+    /// The tenant's slot, given now if it has none.
+    async fn slot(&self, tenant: &TenantName) -> Result<Slot, Fault> {
+        if let Some(slot) = self.store.tenant(tenant).and_then(|ledger| ledger.slot) {
+            return Ok(slot);
+        }
+        let (held, reserved) = tokio::join!(
+            self.services.call(&instance::List { tenant: None }),
+            self.services.call(&instance::GetReservedUids {}),
+        );
+        let in_use: BTreeMap<TenantName, Slot> = held?
+            .instances
+            .into_iter()
+            .filter_map(|held| Some((held.tenant, Slot::of_uids(held.spec.uids)?)))
+            .collect();
+        let reserved = reserved?.ranges;
+        let given = self.change(tenant, |ledger, memory| {
+            ledger.slot = planner::allocate::slot(tenant, &memory.tenants, &in_use, &reserved);
+            ledger.slot
+        });
+        match given {
+            Ok(slot) => slot.flatten().ok_or_else(|| Fault::Host("no uid range is free".to_owned())),
+            Err(error) => Err(Fault::Host(runtime::chain(&error))),
+        }
+    }
+
+    /// Watches a tenant that was started until its services have held for long enough, or one has failed.
+    async fn verify(&self, tenant: &TenantName, target: &DesiredTenant) -> Result<(), Fault> {
+        if target.services.is_empty() {
+            return Ok(());
+        }
+        self.remember(tenant, |ledger, now| {
+            ledger.enter(TenantState::Verifying, now);
+            ledger.verify_at_usec = Some(now + HEALTHY_FOR.as_micros() as u64);
+        });
+        // One look at the start finds what failed to start; one at the end finds what did not last.
+        self.failed_service(tenant).await?;
+        tokio::time::sleep(HEALTHY_FOR).await;
+        let services = self.failed_service(tenant).await?;
+        let enough = HEALTHY_FOR.as_micros() as u64;
+        match services.iter().find(|service| service.active_u_sec < enough) {
+            None => Ok(()),
+            Some(service) => Err(Fault::Commit(format!(
+                "{} did not stay active for {} s: it is {} ({}), and has been active for {:.1} s",
+                service.unit,
+                HEALTHY_FOR.as_secs(),
+                service.active_state,
+                service.sub_state,
+                std::time::Duration::from_micros(service.active_u_sec).as_secs_f64()
+            ))),
+        }
+    }
+
+    async fn failed_service(&self, tenant: &TenantName) -> Result<Vec<instance::Service>, Fault> {
+        let services = self.services.call(&instance::CheckHealth { tenant: tenant.clone() }).await?.services;
+        match services.iter().find(|service| service.active_state == "failed") {
+            None => Ok(services),
+            Some(service) => {
+                let last = self.last_words(tenant, service).await;
+                Err(Fault::Commit(format!("{} failed ({}){last}", service.unit, service.result)))
+            }
+        }
+    }
+
+    /// What a failed service said last, if its journal can be read.
+    async fn last_words(&self, tenant: &TenantName, service: &instance::Service) -> String {
+        use futures_util::StreamExt;
+        let request = instance::ReadLog { tenant: tenant.clone(), lines: 200, follow: false };
+        let Ok(lines) = self.services.stream(&request).await else { return String::new() };
+        let lines: Vec<String> = lines
+            .filter_map(|line| async { line.ok() })
+            .map(|logged| format!("{}: {}", logged.line.identifier, logged.line.message))
+            .filter(|line| std::future::ready(line.contains(service.unit.as_str())))
+            .collect()
+            .await;
+        let last = &lines[lines.len().saturating_sub(3)..];
+        last.iter().fold(String::new(), |text, line| format!("{text}\n  {line}"))
+    }
+
+    /// Lets go of checkouts that nothing refers to any more.
+    async fn prune(&self, tenant: &TenantName) {
+        let Some(ledger) = self.store.tenant(tenant) else { return };
+        let kept = [&ledger.target, &ledger.verified, &ledger.quarantined];
+        let mut keep: Vec<_> = kept.into_iter().flatten().map(|desired| desired.revision.clone()).collect();
+        keep.extend(ledger.wanted);
+        let prune = git_sync::Prune { repository: RepositoryName::from(tenant), keep };
+        if let Err(error) = self.services.call(&prune).await {
+            warn!(%tenant, "old checkouts stay: {}", runtime::chain(&error));
+        }
+    }
+}
+
+fn unknown(plan: &Plan) -> Fault {
+    let parts: Vec<String> = plan.unknown.iter().map(ToString::to_string).collect();
+    Fault::Host(format!("no answer from {}", parts.join(", ")))
+}

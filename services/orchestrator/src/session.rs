@@ -1,0 +1,178 @@
+//! One caller's conversation with the orchestrator.
+
+use crate::{engine::Engine, status};
+use futures_util::{Stream, StreamExt};
+use interfaces::{
+    Method,
+    orchestrator::{Changed, Describe, Error, Host, List, SetRepository, Sync, TenantStatus, Tenants, Watch},
+};
+use model::{Reference, TenantName};
+use runtime::{Answer, Call, session::Continues};
+use tokio::sync::broadcast::error::RecvError;
+use tracing::info;
+
+/// A conversation.
+#[derive(Debug, Clone)]
+pub struct Session {
+    engine: Engine,
+}
+
+impl Session {
+    /// A conversation with this orchestrator.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
+        let reference = wanted.reference.unwrap_or_else(Reference::main);
+        let changed = self.engine.store.change_host(|host| match &host.url {
+            Some(url) if *url == wanted.url && host.reference.as_ref() == Some(&reference) => Ok(false),
+            Some(url) if *url != wanted.url && wanted.force != Some(true) => {
+                Err(Error::AlreadyInitialized { url: url.clone() })
+            }
+            Some(_) | None => {
+                info!(url = %wanted.url, %reference, "the host follows this system repository");
+                host.url = Some(wanted.url.clone());
+                host.reference = Some(reference.clone());
+                Ok(true)
+            }
+        });
+        match changed {
+            Ok(Ok(changed)) => {
+                let engine = self.engine.clone();
+                tokio::spawn(async move { engine.sync_all().await });
+                Ok(Changed { changed })
+            }
+            Ok(Err(refused)) => Err(refused),
+            Err(error) => {
+                Err(Error::Failed { action: "remember the repository".to_owned(), reason: runtime::chain(&error) })
+            }
+        }
+    }
+
+    fn describe(&self) -> Host {
+        let memory = self.engine.store.memory();
+        let registered = memory.tenants.values().filter(|ledger| ledger.registered).count();
+        Host { host: status::host(&memory.host, registered) }
+    }
+
+    fn list(&self, wanted: &List) -> Result<Vec<TenantStatus>, Error> {
+        let shown = self.engine.statuses(|name| wanted.tenant.as_ref().is_none_or(|only| only == name));
+        match &wanted.tenant {
+            Some(tenant) if shown.is_empty() => Err(Error::NoSuchTenant { tenant: tenant.clone() }),
+            Some(_) | None => Ok(shown),
+        }
+    }
+
+    /// Begins to look at what `wanted` names. The task ends when everything concerned has settled or waits for the host.
+    fn begin(&self, wanted: &Sync) -> Result<(Option<TenantName>, tokio::task::JoinHandle<()>), Error> {
+        if self.engine.store.memory().host.url.is_none() {
+            return Err(Error::NotInitialized {});
+        }
+        let engine = self.engine.clone();
+        let Some(name) = &wanted.tenant else {
+            return Ok((None, tokio::spawn(async move { engine.sync_all().await })));
+        };
+        // "system" is the one repository name that is no tenant's.
+        let Ok(tenant) = name.as_str().parse::<TenantName>() else {
+            let task = tokio::spawn(async move {
+                let changed = engine.sync_system().await;
+                engine.each(changed, |engine, tenant| async move { engine.sync_tenant(&tenant).await }).await;
+            });
+            return Ok((None, task));
+        };
+        if engine.store.tenant(&tenant).is_none_or(|ledger| !ledger.registered) {
+            return Err(Error::NoSuchTenant { tenant });
+        }
+        let concerned = tenant.clone();
+        Ok((Some(concerned), tokio::spawn(async move { engine.sync_tenant(&tenant).await })))
+    }
+
+    async fn sync(&self, wanted: Sync) -> Result<Tenants, Error> {
+        let (concerned, task) = self.begin(&wanted)?;
+        if wanted.wait == Some(true) {
+            let failed = |cause: tokio::task::JoinError| Error::Failed {
+                action: "converge".to_owned(),
+                reason: cause.to_string(),
+            };
+            task.await.map_err(failed)?;
+        }
+        Ok(Tenants { tenants: self.concerned(concerned.as_ref()) })
+    }
+
+    fn concerned(&self, only: Option<&TenantName>) -> Vec<TenantStatus> {
+        self.engine.statuses(|name| only.is_none_or(|only| only == name))
+    }
+
+    /// Each change until everything concerned has settled, then all of it once more.
+    fn sync_watching(
+        &self,
+        wanted: &Sync,
+    ) -> Result<impl Stream<Item = Result<(Tenants, Continues), Error>> + use<>, Error> {
+        let changes = self.engine.watch();
+        let (concerned, task) = self.begin(wanted)?;
+        let session = self.clone();
+        Ok(futures_util::stream::unfold(Some((changes, task)), move |state| {
+            let (session, concerned) = (session.clone(), concerned.clone());
+            async move {
+                let (mut changes, mut task) = state?;
+                loop {
+                    let change = tokio::select! {
+                        biased;
+                        change = changes.recv() => change,
+                        _ = &mut task => {
+                            let tenants = session.concerned(concerned.as_ref());
+                            return Some((Ok((Tenants { tenants }, Continues::No)), None));
+                        }
+                    };
+                    match change {
+                        Ok(status) if concerned.as_ref().is_none_or(|only| *only == status.tenant) => {
+                            return Some((
+                                Ok((Tenants { tenants: vec![status] }, Continues::Yes)),
+                                Some((changes, task)),
+                            ));
+                        }
+                        // Another tenant's, or more than this caller kept up with: the last reply shows where all stand.
+                        Ok(_) | Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return None,
+                    }
+                }
+            }
+        }))
+    }
+
+    fn watch(&self) -> impl Stream<Item = Result<(Tenants, Continues), Error>> + use<> {
+        let changes = self.engine.watch();
+        let now = Tenants { tenants: self.engine.statuses(|_| true) };
+        let engine = self.engine.clone();
+        let first = futures_util::stream::iter([Ok((now, Continues::Yes))]);
+        first.chain(futures_util::stream::unfold(changes, move |mut changes| {
+            let engine = engine.clone();
+            async move {
+                let tenants = match changes.recv().await {
+                    Ok(status) => vec![status],
+                    Err(RecvError::Lagged(_)) => engine.statuses(|_| true),
+                    Err(RecvError::Closed) => return None,
+                };
+                Some((Ok((Tenants { tenants }, Continues::Yes)), changes))
+            }
+        }))
+    }
+}
+
+impl runtime::Session for Session {
+    async fn call(&self, call: Call) -> Answer {
+        match call.name() {
+            SetRepository::NAME => call.answer(|wanted: SetRepository| self.set_repository(wanted)).await,
+            Sync::NAME if call.more => call.stream(|wanted: Sync| async move { self.sync_watching(&wanted) }).await,
+            Sync::NAME => call.answer(|wanted: Sync| self.sync(wanted)).await,
+            List::NAME => {
+                call.list(|wanted: List| async move { self.list(&wanted) }, |tenants| Tenants { tenants }).await
+            }
+            Watch::NAME => call.stream(|_: Watch| async { Ok(self.watch()) }).await,
+            Describe::NAME => call.answer(|_: Describe| async { Ok(self.describe()) }).await,
+            _ => call.not_served(),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What is remembered, as callers see it.
+
+use crate::store::HostLedger;
+use interfaces::orchestrator::{HostStatus, TenantStatus};
+use model::TenantName;
+use planner::TenantLedger;
+
+pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger) -> TenantStatus {
+    let shown = ledger.target.as_ref().or(ledger.verified.as_ref());
+    TenantStatus {
+        tenant: name.clone(),
+        state: ledger.state,
+        wanted: ledger.wanted.clone(),
+        verified: ledger.verified.as_ref().map(|desired| desired.revision.clone()),
+        generation: ledger.generation,
+        since_u_sec: ledger.since_usec,
+        address: ledger.slot.map(model::identity::Slot::address),
+        forwards: shown.map(|desired| desired.forwards.clone()).unwrap_or_default(),
+        reason: ledger.reason.clone(),
+        unconverged: ledger.unconverged.clone(),
+        unreachable: ledger.unreachable.clone(),
+        not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),
+        plan: ledger.plan.clone(),
+    }
+}
+
+pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
+    HostStatus {
+        url: ledger.url.clone(),
+        reference: ledger.reference.clone(),
+        wanted: ledger.wanted.clone(),
+        revision: ledger.revision.clone(),
+        reason: ledger.reason.clone(),
+        unreachable: ledger.unreachable.clone(),
+        tenants: u32::try_from(tenants).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,155 @@
+//! The ledger: in memory to read, on disk before anything that follows from it is done.
+
+use host::files::{self, FileError};
+use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Entry};
+use planner::TenantLedger;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What is remembered of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct HostLedger {
+    /// The system repository.
+    pub(crate) url: Option<RepositoryUrl>,
+    /// Which of its references counts.
+    pub(crate) reference: Option<Reference>,
+    /// The commit that the reference names.
+    pub(crate) wanted: Option<Revision>,
+    /// The commit that is followed.
+    pub(crate) revision: Option<Revision>,
+    /// Its registry.
+    pub(crate) registry: Vec<Entry>,
+    /// Why the wanted commit is not followed.
+    pub(crate) reason: Option<String>,
+    /// Why the repository could not be fetched.
+    pub(crate) unreachable: Option<String>,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) host: HostLedger,
+    pub(crate) tenants: BTreeMap<TenantName, TenantLedger>,
+}
+
+/// The ledger and its files: host.json and tenants/NAME.json.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    memory: Mutex<Memory>,
+}
+
+impl Store {
+    /// Reads what is remembered in `directory`.
+    ///
+    /// # Errors
+    /// Something is there and cannot be read or understood.
+    pub fn open(directory: &Path) -> Result<Self, FileError> {
+        let tenants = directory.join("tenants");
+        fs::create_dir_all(&tenants).map_err(FileError::new("create", &tenants))?;
+        let mut memory =
+            Memory { host: read(&directory.join("host.json"))?.unwrap_or_default(), tenants: BTreeMap::new() };
+        for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))?.flatten() {
+            let name =
+                entry.file_name().to_str().and_then(|file| file.strip_suffix(".json")?.parse::<TenantName>().ok());
+            if let Some(name) = name
+                && let Some(ledger) = read(&entry.path())?
+            {
+                memory.tenants.insert(name, ledger);
+            }
+        }
+        Ok(Self { directory: directory.to_owned(), memory: Mutex::new(memory) })
+    }
+
+    /// What is remembered now.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of one tenant.
+    pub(crate) fn tenant(&self, tenant: &TenantName) -> Option<TenantLedger> {
+        self.memory().tenants.get(tenant).cloned()
+    }
+
+    /// Changes what is remembered of one tenant; `change` sees everything else. On disk when this returns. Nothing if the
+    /// tenant is not known or nothing changed.
+    ///
+    /// # Errors
+    /// It cannot be written; what is in memory holds, and is written with the next change.
+    pub(crate) fn change<R>(
+        &self,
+        tenant: &TenantName,
+        change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
+    ) -> Result<Option<Changed<R>>, FileError> {
+        let mut memory = self.memory();
+        let Some(before) = memory.tenants.get(tenant).cloned() else { return Ok(None) };
+        let mut after = before.clone();
+        let result = change(&mut after, &memory);
+        let changed = after != before;
+        if changed {
+            memory.tenants.insert(tenant.clone(), after.clone());
+            write(&self.directory.join(format!("tenants/{tenant}.json")), &after)?;
+        }
+        Ok(Some(Changed { result, ledger: after, changed }))
+    }
+
+    /// Remembers a tenant that was not known.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn remember(&self, tenant: &TenantName, ledger: TenantLedger) -> Result<(), FileError> {
+        write(&self.directory.join(format!("tenants/{tenant}.json")), &ledger)?;
+        self.memory().tenants.insert(tenant.clone(), ledger);
+        Ok(())
+    }
+
+    /// Changes what is remembered of the host. On disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn change_host<R>(&self, change: impl FnOnce(&mut HostLedger) -> R) -> Result<R, FileError> {
+        let mut memory = self.memory();
+        let mut after = memory.host.clone();
+        let result = change(&mut after);
+        if after != memory.host {
+            write(&self.directory.join("host.json"), &after)?;
+            memory.host = after;
+        }
+        Ok(result)
+    }
+}
+
+/// What a change made.
+pub(crate) struct Changed<R> {
+    pub(crate) result: R,
+    pub(crate) ledger: TenantLedger,
+    pub(crate) changed: bool,
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|cause| FileError::new("understand", path)(cause.into()))
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(FileError::new("read", path)(cause)),
+    }
+}
+
+fn write<T: Serialize>(path: &Path, content: &T) -> Result<(), FileError> {
+    let bytes = serde_json::to_vec_pretty(content).map_err(|cause| FileError::new("serialise", path)(cause.into()))?;
+    files::write_atomically(path, &bytes, 0o640).map(drop)
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_usec() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
