@@ -177,9 +177,9 @@ impl Engine {
         let request = instance::ReadLog { tenant: tenant.clone(), lines: 200, follow: false };
         let Ok(lines) = self.services.stream(&request).await else { return String::new() };
         let lines: Vec<String> = lines
-            .filter_map(|line| async { line.ok() })
-            .map(|logged| format!("{}: {}", logged.line.identifier, logged.line.message))
-            .filter(|line| std::future::ready(line.contains(service.unit.as_str())))
+            .filter_map(|line| std::future::ready(line.ok()))
+            .map(|logged| logged.line.message)
+            .filter(|message| std::future::ready(message.starts_with(&format!("{}:", service.unit))))
             .collect()
             .await;
         let last = &lines[lines.len().saturating_sub(3)..];

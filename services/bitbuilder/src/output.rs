@@ -1,0 +1,59 @@
+//! What is printed, in text or JSON, and what an end means to a script.
+
+use crate::cli::Json;
+use interfaces::orchestrator::{TenantState, TenantStatus};
+use serde::Serialize;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+/// The command line is wrong (sysexits.h, EX_USAGE).
+pub(crate) const USAGE: u8 = 64;
+/// It failed.
+const FAILED: u8 = 1;
+
+/// Prints what failed and why, each cause once.
+pub(crate) fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("bitbuilder: {}", runtime::chain(error));
+    ExitCode::from(FAILED)
+}
+
+/// Prints an object as JSON.
+pub(crate) fn json<T: Serialize>(form: Json, value: &T) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match form {
+        Json::Pretty => serde_json::to_writer_pretty(&mut out, value)?,
+        Json::Short => serde_json::to_writer(&mut out, value)?,
+        Json::Off => return Ok(()),
+    }
+    writeln!(out)
+}
+
+/// What a script should know of these tenants' states: the worst of them.
+pub(crate) fn exit_code(tenants: &[TenantStatus]) -> u8 {
+    let code = |state| match state {
+        TenantState::Verified | TenantState::Stopped => 0,
+        TenantState::Refused => 3,
+        TenantState::RolledBack => 4,
+        TenantState::Pending | TenantState::Applying | TenantState::Verifying | TenantState::Failed => FAILED,
+    };
+    let worst = |code: &u8| if *code == FAILED { u8::MAX } else { *code };
+    tenants.iter().map(|tenant| code(tenant.state)).max_by_key(worst).unwrap_or(0)
+}
+
+/// A colour for a state, if colours are wanted (https://no-color.org).
+pub(crate) fn paint(state: TenantState, text: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || !io::stdout().is_terminal();
+    if plain {
+        return text.to_owned();
+    }
+    let colour = match state {
+        TenantState::Verified => 32,
+        TenantState::Pending | TenantState::Applying | TenantState::Verifying => 36,
+        TenantState::Stopped => 90,
+        TenantState::Refused | TenantState::RolledBack => 33,
+        TenantState::Failed => 31,
+    };
+    format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}

@@ -1,0 +1,159 @@
+//! Tenants as a person reads them: a line each, or one in full.
+
+use crate::output;
+use interfaces::orchestrator::{HostStatus, TenantStatus};
+use model::Revision;
+use std::fmt::Write as _;
+
+/// Width of the states' column.
+const STATE: usize = 11;
+
+fn short(revision: Option<&Revision>) -> &str {
+    revision.map_or("-", Revision::short)
+}
+
+/// A line per tenant, and below it why it is not what was pushed.
+pub(crate) fn tenants(tenants: &[TenantStatus], now_usec: u64) -> String {
+    let width = tenants.iter().map(|tenant| tenant.tenant.as_str().len()).max().unwrap_or(0).max(6);
+    let mut text = format!(
+        "{:width$}  {:STATE$}  {:12}  {:13}  {:15}  FORWARDS\n",
+        "TENANT", "STATE", "COMMIT", "SINCE", "ADDRESS"
+    );
+    for tenant in tenants {
+        text.push_str(&line(tenant, width, now_usec));
+    }
+    text
+}
+
+/// One tenant's line and remarks.
+pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String {
+    let state = output::paint(tenant.state, &format!("{:STATE$}", tenant.state));
+    let address = tenant.address.map_or("-".to_owned(), |address| address.to_string());
+    let forwards: Vec<String> = tenant
+        .forwards
+        .iter()
+        .map(|forward| format!("{}→{}/{}", forward.host, forward.tenant, forward.protocol))
+        .collect();
+    let mut text = format!(
+        "{:width$}  {state}  {:12}  {:13}  {address:15}  {}",
+        tenant.tenant,
+        short(tenant.verified.as_ref()),
+        ago(tenant.since_u_sec, now_usec),
+        forwards.join(" "),
+    );
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    for remark in remarks(tenant) {
+        for (index, part) in remark.lines().enumerate() {
+            let indent = if index == 0 { "  " } else { "    " };
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "{indent}{part}");
+        }
+    }
+    text
+}
+
+fn remarks(tenant: &TenantStatus) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(reason) = &tenant.reason {
+        remarks.push(format!("commit {}: {reason}", short(tenant.wanted.as_ref())));
+    }
+    if let Some(reason) = &tenant.unconverged {
+        remarks.push(format!("tried again soon: {reason}"));
+    }
+    if let Some(reason) = &tenant.unreachable {
+        remarks.push(format!("not fetched: {reason}"));
+    }
+    if !tenant.not_in_effect.is_empty() {
+        remarks.push(format!("not supported on this host: {}", tenant.not_in_effect.join(", ")));
+    }
+    remarks
+}
+
+/// One tenant in full.
+pub(crate) fn tenant(tenant: &TenantStatus, now_usec: u64) -> String {
+    let mut text = tenants(std::slice::from_ref(tenant), now_usec);
+    let whole = |revision: Option<&Revision>| revision.map_or("-".to_owned(), ToString::to_string);
+    let _infallible = write!(
+        text,
+        "\n  pushed     {}\n  verified   {}\n  generation {}\n",
+        whole(tenant.wanted.as_ref()),
+        whole(tenant.verified.as_ref()),
+        tenant.generation
+    );
+    if !tenant.plan.is_empty() {
+        text.push_str("  last plan\n");
+        for step in &tenant.plan {
+            let _infallible = writeln!(text, "    {step}");
+        }
+    }
+    text
+}
+
+/// The system repository.
+pub(crate) fn host(host: &HostStatus) -> String {
+    let Some(url) = &host.url else {
+        return "This host follows no system repository yet: bitbuilder init --repository URL\n".to_owned();
+    };
+    let mut text = format!("{url} at {}\n", short(host.revision.as_ref()));
+    let remarks = [
+        host.reason.as_ref().map(|reason| format!("commit {} is not followed: {reason}", short(host.wanted.as_ref()))),
+        host.unreachable.as_ref().map(|reason| format!("not fetched: {reason}")),
+    ];
+    for remark in remarks.into_iter().flatten() {
+        let _infallible = writeln!(text, "  {}", remark.replace('\n', "\n    "));
+    }
+    text
+}
+
+/// `5 min ago`.
+fn ago(then_usec: u64, now_usec: u64) -> String {
+    let seconds = now_usec.saturating_sub(then_usec) / 1_000_000;
+    match seconds {
+        0..=59 => format!("{seconds} s ago"),
+        60..=3599 => format!("{} min ago", seconds / 60),
+        3600..=86399 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use interfaces::orchestrator::TenantState;
+
+    fn status() -> TenantStatus {
+        TenantStatus {
+            tenant: "web".parse().unwrap(),
+            state: TenantState::Refused,
+            wanted: "b".repeat(40).parse().ok(),
+            verified: "a".repeat(40).parse().ok(),
+            generation: 7,
+            since_u_sec: 0,
+            address: "10.88.0.2".parse().ok(),
+            forwards: serde_json::from_str(r#"[{"host":8080,"tenant":80}]"#).unwrap(),
+            reason: Some(
+                "error: unknown field `x`\n --> web:metadata.json:3:5\n  |\n3 |   \"x\": 1\n  |   ^^^".to_owned(),
+            ),
+            unconverged: None,
+            unreachable: Some("connection refused".to_owned()),
+            not_in_effect: vec!["security".to_owned()],
+            plan: vec!["hot          start (it does not run)".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_tenant_reads_well() {
+        insta::assert_snapshot!(tenant(&status(), 125_000_000));
+    }
+
+    #[test]
+    fn the_worst_state_decides_the_exit_code() {
+        let with = |state| TenantStatus { state, ..status() };
+        assert_eq!(output::exit_code(&[]), 0);
+        assert_eq!(output::exit_code(&[with(TenantState::Verified), with(TenantState::Stopped)]), 0);
+        assert_eq!(output::exit_code(&[with(TenantState::Verified), with(TenantState::Refused)]), 3);
+        assert_eq!(output::exit_code(&[with(TenantState::RolledBack), with(TenantState::Refused)]), 4);
+        assert_eq!(output::exit_code(&[with(TenantState::RolledBack), with(TenantState::Failed)]), 1);
+    }
+}
