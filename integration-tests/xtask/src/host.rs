@@ -62,6 +62,9 @@ pub(crate) struct Run {
     /// Plain Debian, without our package
     #[arg(long)]
     bare: bool,
+    /// This package instead of one built from these sources
+    #[arg(long, value_name = "DEB", conflicts_with = "bare")]
+    package: Option<PathBuf>,
     /// The command and its arguments
     #[arg(last = true)]
     command: Vec<OsString>,
@@ -89,7 +92,11 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 fn boot_and_run(arguments: Run) -> Result<ExitCode> {
-    let package = if arguments.bare { Package::Bare } else { Package::File(package::build()?) };
+    let package = match arguments.package {
+        _ if arguments.bare => Package::Bare,
+        Some(package) => Package::File(package),
+        None => Package::File(package::build()?),
+    };
     let mut builder = Host::builder(arguments.name.as_deref().unwrap_or_default())
         .disk(arguments.disk)
         .package(package)

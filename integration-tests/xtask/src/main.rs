@@ -1,6 +1,7 @@
 //! The developer's tool, one module per verb: `cargo xtask --help` lists them.
 
 mod check;
+mod demo;
 mod host;
 mod package;
 mod root;
@@ -23,6 +24,8 @@ enum Verb {
     Host(host::Verb),
     /// Build the Debian package and print its path
     Package,
+    /// Show what the product does, on a host of its own
+    Demo(demo::Arguments),
     /// Run every test, on this machine and on test hosts
     Test(test::Arguments),
     /// Check format, lints, documentation and dependencies
@@ -47,6 +50,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             println!("{}", package::build()?.display());
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Check => check::run(),
     }
