@@ -1,5 +1,6 @@
 //! The developer's tool, one module per verb: `cargo xtask --help` lists them.
 
+mod bench;
 mod check;
 mod demo;
 mod host;
@@ -28,6 +29,11 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run every test, on this machine and on test hosts
     Test(test::Arguments),
+    /// Measure the product beside its peers, on a host of its own
+    Bench(bench::Arguments),
+    /// What `bench` runs on the host
+    #[command(hide = true)]
+    BenchClient(bench::Client),
     /// Check format, lints, documentation and dependencies
     Check,
 }
@@ -52,6 +58,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::BenchClient(arguments) => bench::client(&arguments),
         Verb::Check => check::run(),
     }
 }

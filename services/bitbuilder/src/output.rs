@@ -42,7 +42,7 @@ pub(crate) fn exit_code(tenants: &[TenantStatus]) -> u8 {
     tenants.iter().map(|tenant| code(tenant.state)).max_by_key(worst).unwrap_or(0)
 }
 
-/// A colour for a state, if colours are wanted (https://no-color.org).
+/// A colour for a state, if colours are wanted (<https://no-color.org>).
 pub(crate) fn paint(state: TenantState, text: &str) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || !io::stdout().is_terminal();
     if plain {

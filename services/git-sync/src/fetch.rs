@@ -15,14 +15,7 @@ use gix::{
 };
 use host::files::FileError;
 use model::{Reference, RepositoryUrl, Revision};
-use std::{
-    cell::Cell,
-    fs::{self, File},
-    io,
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    sync::atomic::AtomicBool,
-};
+use std::{cell::Cell, fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::atomic::AtomicBool};
 use thiserror::Error;
 
 /// How many packs a mirror may have: each push brings one, each makes looking objects up slower.
@@ -74,11 +67,7 @@ pub(crate) fn fetch(place: &Place, url: &RepositoryUrl, reference: &Reference) -
     };
     let held = place.record();
     let changed = held.as_ref().is_none_or(|held| held.reference != *reference || held.revision != revision);
-    if changed {
-        // What the record says to be here, is here after a power failure too.
-        let flush = || nix::unistd::syncfs(File::open(directory)?).map_err(io::Error::from);
-        flush().map_err(FileError::new("flush", directory))?;
-    }
+    // Not flushed: a mirror is a cache. After a power failure it is fetched again if it lacks what its record says.
     place.write_record(&Record { url: url.clone(), reference: reference.clone(), revision: revision.clone() })?;
     Ok((revision, changed))
 }
@@ -143,7 +132,7 @@ fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> R
         .map_err(unreachable)?;
     // Nobody is there to be asked, and no helper program is to be run.
     let asked = Cell::new(false);
-    let connection = remote.connect(Direction::Fetch).map_err(unreachable)?.with_credentials(|_| {
+    let connection = crate::transport::connect(&remote).map_err(unreachable)?.with_credentials(|_| {
         asked.set(true);
         Ok(None)
     });

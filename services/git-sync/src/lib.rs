@@ -8,6 +8,7 @@ mod fetch;
 mod place;
 mod prune;
 mod session;
+mod transport;
 mod tree;
 
 pub use errand::Errands;

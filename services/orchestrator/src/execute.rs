@@ -3,16 +3,26 @@
 use crate::fault::Fault;
 use interfaces::{extension, network, storage, tenant};
 use model::TenantName;
-use planner::Action;
+use planner::{Action, Step};
 use runtime::Client;
+use tracing::info;
 
-/// Does one step. Doing it again changes nothing.
-pub(crate) async fn step(
+/// Does steps one after the other, to the first that fails.
+pub(crate) async fn in_order(
     services: &Client,
     tenant: &TenantName,
     generation: u64,
-    action: &Action,
+    steps: Vec<&Step>,
 ) -> Result<(), Fault> {
+    for step in steps {
+        info!(%tenant, generation, %step, "step");
+        one(services, tenant, generation, &step.action).await?;
+    }
+    Ok(())
+}
+
+/// Does one step. Doing it again changes nothing.
+async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &Action) -> Result<(), Fault> {
     let tenant = tenant.clone();
     match action.clone() {
         Action::EnsureStorage(spec) => services.call(&storage::Ensure { tenant, generation, spec }).await.map(drop)?,

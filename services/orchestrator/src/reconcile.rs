@@ -7,7 +7,7 @@ use model::{
 };
 use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
 use std::{collections::BTreeMap, time::Duration};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// How long a tenant's services must have been active without a break.
 const HEALTHY_FOR: Duration = Duration::from_secs(5);
@@ -101,9 +101,14 @@ impl Engine {
             Ok(None) => return Err(Fault::Host("it is not in the ledger".to_owned())),
             Err(error) => return Err(Fault::Host(runtime::chain(&error))),
         };
-        for step in &plan.steps {
-            info!(%tenant, generation, %step, "step");
-            execute::step(&self.services, tenant, generation, &step.action).await?;
+        for [first, second] in plan.stages() {
+            let lane = |steps| execute::in_order(&self.services, tenant, generation, steps);
+            // Both lanes are seen to their end: a step that was begun is finished.
+            match tokio::join!(lane(first), lane(second)) {
+                (Ok(()), Ok(())) => {}
+                (Err(fault @ Fault::Commit(_)), _) | (_, Err(fault @ Fault::Commit(_))) => return Err(fault),
+                (Err(fault), _) | (_, Err(fault)) => return Err(fault),
+            }
         }
         Ok(())
     }

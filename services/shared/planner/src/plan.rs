@@ -256,6 +256,24 @@ impl Plan {
         self.steps.is_empty() && self.unknown.is_empty()
     }
 
+    /// Its steps in stages: each begins when the one before has ended, and its two lanes do not need each other.
+    #[must_use]
+    pub fn stages(&self) -> Vec<[Vec<&Step>; 2]> {
+        let mut stages: Vec<(Stage, [Vec<&Step>; 2])> = Vec::new();
+        for step in &self.steps {
+            let (stage, lane) = step.action.place();
+            match stages.last_mut() {
+                Some((last, lanes)) if *last == stage => lanes[lane].push(step),
+                Some(_) | None => {
+                    let mut lanes = [Vec::new(), Vec::new()];
+                    lanes[lane].push(step);
+                    stages.push((stage, lanes));
+                }
+            }
+        }
+        stages.into_iter().map(|(_, lanes)| lanes).collect()
+    }
+
     /// The hardest class of its steps.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
@@ -266,6 +284,29 @@ impl Plan {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.steps.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// When a step may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Something has to end.
+    End,
+    /// The ground is laid.
+    Ground,
+    /// Something begins.
+    Begin,
+}
+
+impl Action {
+    /// Its stage, and its lane there: the network needs nothing of the tree, and the tree nothing of the network.
+    fn place(&self) -> (Stage, usize) {
+        match self {
+            Self::Stop => (Stage::End, 0),
+            Self::EnsureStorage(_) | Self::EnsureExtensions(_) | Self::EnsureInstance(_) => (Stage::Ground, 0),
+            Self::EnsureNetwork(_) | Self::RemoveNetwork => (Stage::Ground, 1),
+            Self::Start | Self::Restart => (Stage::Begin, 0),
+        }
     }
 }
 

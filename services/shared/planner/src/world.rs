@@ -178,6 +178,21 @@ proptest! {
     }
 
     #[test]
+    fn the_lanes_of_a_stage_may_go_in_any_order(mut world in any_observed(), desired in any_desired(), second_first in any::<bool>()) {
+        let planned = plan(&desired, slot(), &world);
+        let mut taken = 0;
+        for [first, second] in planned.stages() {
+            let order = if second_first { [second, first] } else { [first, second] };
+            for step in order.into_iter().flatten() {
+                apply(&mut world, &step.action);
+                taken += 1;
+            }
+        }
+        prop_assert_eq!(taken, planned.steps.len());
+        prop_assert_eq!(plan(&desired, slot(), &world), Plan::default());
+    }
+
+    #[test]
     fn nothing_is_done_about_what_is_not_known(mut world in any_observed(), desired in any_desired(), part in 0..4) {
         match part {
             0 => world.storage = Known::Unknown,

@@ -1,0 +1,103 @@
+//! `cargo xtask bench`: figures on a host of its own, each beside a named peer that is measured in the same run.
+
+mod memory;
+mod push;
+mod varlink;
+
+pub(crate) use varlink::{Client, client};
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use integration_tests::Scene;
+use serde_json::json;
+use test_host::{Host, Package};
+
+use crate::{package, root, tools};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory
+    name: Option<String>,
+    /// Print an object per line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// This package instead of one built from these sources
+    #[arg(long, value_name = "DEB")]
+    package: Option<std::path::PathBuf>,
+}
+
+/// One figure. Lower is better.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    name: String,
+    ours: f64,
+    peer: f64,
+    peer_name: &'static str,
+    unit: &'static str,
+    /// The highest ratio that is good enough; none if the figure is only to be known.
+    goal: Option<f64>,
+}
+
+impl Figure {
+    fn ratio(&self) -> f64 {
+        self.ours / self.peer
+    }
+
+    fn passes(&self) -> bool {
+        self.goal.is_none_or(|goal| self.ratio() <= goal)
+    }
+}
+
+type Measure = fn(&Scene) -> Result<Vec<Figure>>;
+const MEASURES: [(&str, Measure); 3] =
+    [("varlink-call", varlink::measure), ("push-ready", push::measure), ("idle-memory", memory::measure)];
+
+#[allow(clippy::print_stdout, reason = "the figures are what the caller asked for")]
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    root::become_root()?;
+    test_host::require(tools::DEBIAN)?;
+    let wanted = |name: &str| {
+        arguments.name.as_deref().is_none_or(|wanted| name.starts_with(wanted) || wanted.starts_with(name))
+    };
+    ensure!(MEASURES.iter().any(|(name, _)| wanted(name)), "there is no such figure");
+    let package = match &arguments.package {
+        Some(package) => package.clone(),
+        None => package::build()?,
+    };
+    // The client of the calls is this very program.
+    let tool = std::env::current_exe()?;
+    let host = Host::builder("").package(Package::File(package)).bind(tool, varlink::TOOL);
+    let scene = Scene::boot(host)?;
+    let mut all_pass = true;
+    if !arguments.json {
+        println!("{:34} {:>10} {:>10} {:5} {:>6} {:>6}  peer", "figure", "ours", "peer", "unit", "ratio", "goal");
+    }
+    for (_, measure) in MEASURES.iter().filter(|(name, _)| wanted(name)) {
+        for figure in measure(&scene)? {
+            all_pass &= figure.passes();
+            print(&figure, arguments.json);
+        }
+    }
+    Ok(if all_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[allow(clippy::print_stdout, reason = "the figures are what the caller asked for")]
+fn print(figure: &Figure, as_json: bool) {
+    let Figure { name, ours, peer, peer_name, unit, goal } = figure;
+    if as_json {
+        println!(
+            "{}",
+            json!({ "name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": figure.ratio(), "goal": goal, "pass": figure.passes() })
+        );
+    } else {
+        let goal = goal.map_or("-".to_owned(), |goal| format!("{goal:.2}"));
+        let verdict = if figure.passes() { "" } else { "  MISSED" };
+        println!("{name:34} {ours:10.2} {peer:10.2} {unit:5} {:6.2} {goal:>6}  {peer_name}{verdict}", figure.ratio());
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
