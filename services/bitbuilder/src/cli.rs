@@ -1,4 +1,4 @@
-//! The words of the command line. Help, man pages and completion all come from here.
+//! The words of the command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use model::{Reference, RepositoryUrl, TenantName, names::RepositoryName};

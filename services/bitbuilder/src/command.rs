@@ -9,7 +9,7 @@ use interfaces::{
     orchestrator::{Describe, Host, List, SetRepository, Sync, TenantStatus, Watch},
     tenant::ReadLog,
 };
-use model::{TenantName, names::RepositoryName};
+use model::{TenantName, names::RepositoryName, text::printable};
 use runtime::Client;
 use std::{
     io::{self, Write},
@@ -114,7 +114,11 @@ async fn sync(services: &Client, tenant: Option<RepositoryName>, wait: bool) -> 
             show(status, Json::Off)?;
         }
     }
-    Ok(output::exit_code(&last))
+    let Host { host } = services.call(&Describe {}).await?;
+    if host.reason.is_some() {
+        print!("{}", table::host(&host));
+    }
+    Ok(output::exit_code(&host, &last))
 }
 
 async fn logs(services: &Client, tenant: TenantName, follow: bool, lines: u32) -> Result<u8, Failure> {
@@ -122,10 +126,7 @@ async fn logs(services: &Client, tenant: TenantName, follow: bool, lines: u32) -
     let mut out = io::stdout();
     while let Some(logged) = logged.next().await {
         let line = logged?.line;
-        // A tenant's words must not move the cursor of the terminal that shows them.
-        let message: String =
-            line.message.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        writeln!(out, "{}: {message}", line.identifier)?;
+        writeln!(out, "{}: {}", printable(&line.identifier), printable(&line.message.replace('\t', "    ")))?;
         out.flush()?;
     }
     Ok(0)

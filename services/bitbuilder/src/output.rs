@@ -1,7 +1,7 @@
 //! What is printed, in text or JSON, and what an end means to a script.
 
 use crate::cli::Json;
-use interfaces::orchestrator::{TenantState, TenantStatus};
+use interfaces::orchestrator::{HostStatus, TenantState, TenantStatus};
 use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,6 +12,8 @@ use std::{
 pub(crate) const USAGE: u8 = 64;
 /// It failed.
 const FAILED: u8 = 1;
+/// A commit was refused.
+const REFUSED: u8 = 3;
 
 /// Prints what failed and why, each cause once.
 pub(crate) fn failed(error: &dyn std::error::Error) -> ExitCode {
@@ -30,16 +32,17 @@ pub(crate) fn json<T: Serialize>(form: Json, value: &T) -> io::Result<()> {
     writeln!(out)
 }
 
-/// What a script should know of these tenants' states: the worst of them.
-pub(crate) fn exit_code(tenants: &[TenantStatus]) -> u8 {
+/// What a script should know of the registry and of these tenants' states: the worst of them.
+pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     let code = |state| match state {
         TenantState::Verified | TenantState::Stopped => 0,
-        TenantState::Refused => 3,
+        TenantState::Refused => REFUSED,
         TenantState::RolledBack => 4,
         TenantState::Pending | TenantState::Applying | TenantState::Verifying | TenantState::Failed => FAILED,
     };
     let worst = |code: &u8| if *code == FAILED { u8::MAX } else { *code };
-    tenants.iter().map(|tenant| code(tenant.state)).max_by_key(worst).unwrap_or(0)
+    let registry = if host.reason.is_some() { REFUSED } else { 0 };
+    tenants.iter().map(|tenant| code(tenant.state)).chain([registry]).max_by_key(worst).unwrap_or(0)
 }
 
 /// A colour for a state, if colours are wanted (<https://no-color.org>).

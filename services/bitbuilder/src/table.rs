@@ -2,7 +2,7 @@
 
 use crate::output;
 use interfaces::orchestrator::{HostStatus, TenantStatus};
-use model::Revision;
+use model::{Revision, text::printable_lines};
 use std::fmt::Write as _;
 
 /// Width of the states' column.
@@ -67,7 +67,7 @@ fn remarks(tenant: &TenantStatus) -> Vec<String> {
     if !tenant.not_in_effect.is_empty() {
         remarks.push(format!("not supported on this host: {}", tenant.not_in_effect.join(", ")));
     }
-    remarks
+    remarks.iter().map(|remark| printable_lines(remark)).collect()
 }
 
 /// One tenant in full.
@@ -101,7 +101,7 @@ pub(crate) fn host(host: &HostStatus) -> String {
         host.unreachable.as_ref().map(|reason| format!("not fetched: {reason}")),
     ];
     for remark in remarks.into_iter().flatten() {
-        let _infallible = writeln!(text, "  {}", remark.replace('\n', "\n    "));
+        let _infallible = writeln!(text, "  {}", printable_lines(&remark).replace('\n', "\n    "));
     }
     text
 }
@@ -150,10 +150,21 @@ mod tests {
     #[test]
     fn the_worst_state_decides_the_exit_code() {
         let with = |state| TenantStatus { state, ..status() };
-        assert_eq!(output::exit_code(&[]), 0);
-        assert_eq!(output::exit_code(&[with(TenantState::Verified), with(TenantState::Stopped)]), 0);
-        assert_eq!(output::exit_code(&[with(TenantState::Verified), with(TenantState::Refused)]), 3);
-        assert_eq!(output::exit_code(&[with(TenantState::RolledBack), with(TenantState::Refused)]), 4);
-        assert_eq!(output::exit_code(&[with(TenantState::RolledBack), with(TenantState::Failed)]), 1);
+        let followed = HostStatus {
+            url: None,
+            reference: None,
+            wanted: None,
+            revision: None,
+            reason: None,
+            unreachable: None,
+            tenants: 0,
+        };
+        let refused = HostStatus { reason: Some("schema".to_owned()), ..followed.clone() };
+        assert_eq!(output::exit_code(&refused, &[with(TenantState::Verified)]), 3);
+        assert_eq!(output::exit_code(&followed, &[]), 0);
+        assert_eq!(output::exit_code(&followed, &[with(TenantState::Verified), with(TenantState::Stopped)]), 0);
+        assert_eq!(output::exit_code(&followed, &[with(TenantState::Verified), with(TenantState::Refused)]), 3);
+        assert_eq!(output::exit_code(&followed, &[with(TenantState::RolledBack), with(TenantState::Refused)]), 4);
+        assert_eq!(output::exit_code(&followed, &[with(TenantState::RolledBack), with(TenantState::Failed)]), 1);
     }
 }

@@ -5,12 +5,21 @@ use crate::{
     status,
     store::{Changed, Memory, Store},
 };
+use futures_util::{FutureExt, future::BoxFuture, future::Shared};
 use host::{files::FileError, turns::Turns};
 use interfaces::orchestrator::TenantStatus;
-use model::TenantName;
+use model::{TenantName, names::RepositoryName};
 use planner::TenantLedger;
 use runtime::Client;
-use std::{collections::HashMap, ops::Deref, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::{Semaphore, broadcast};
 
 /// Tenants that are worked on at a time.
@@ -22,11 +31,11 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 
 /// The orchestrator. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Engine(Arc<Shared>);
+pub struct Engine(Arc<Common>);
 
 /// What every clone shares.
 #[derive(Debug)]
-pub struct Shared {
+pub struct Common {
     pub(crate) services: Client,
     pub(crate) store: Store,
     pub(crate) turns: Turns,
@@ -34,12 +43,17 @@ pub struct Shared {
     pub(crate) parallel: Semaphore,
     changes: broadcast::Sender<TenantStatus>,
     failures: Mutex<HashMap<TenantName, u32>>,
+    looks: Mutex<HashMap<RepositoryName, Look>>,
+    stopping: AtomicBool,
 }
 
-impl Deref for Engine {
-    type Target = Shared;
+/// A look at a repository that was asked for and has not begun. Whoever asks in the meantime waits for the same one.
+pub(crate) type Look = Shared<BoxFuture<'static, Vec<TenantName>>>;
 
-    fn deref(&self) -> &Shared {
+impl Deref for Engine {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
         &self.0
     }
 }
@@ -48,7 +62,7 @@ impl Engine {
     /// An orchestrator that remembers `store` and asks `services`.
     #[must_use]
     pub fn new(store: Store, services: Client) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Common {
             services,
             store,
             turns: Turns::default(),
@@ -56,19 +70,59 @@ impl Engine {
             parallel: Semaphore::new(PARALLEL),
             changes: broadcast::channel(WATCH_BACKLOG).0,
             failures: Mutex::default(),
+            looks: Mutex::default(),
+            stopping: AtomicBool::new(false),
         }))
     }
 
-    /// Begins to converge: first towards what is remembered, which needs no network, then towards what Git says.
-    pub fn start(&self) {
+    /// Begins to converge: first towards what is remembered, which needs no network, then towards what Git says. After a
+    /// boot, what was verified comes before what was under way.
+    pub fn start(&self, boot_id: &str) {
+        let booted =
+            self.store.change_host(|host| host.boot_id.replace(boot_id.to_owned()).as_deref() != Some(boot_id));
+        let booted = booted.unwrap_or_else(|error| {
+            tracing::warn!("{}", runtime::chain(&error));
+            true
+        });
         let engine = self.clone();
         tokio::spawn(async move {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
+            if booted {
+                known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.resume()));
+            }
             engine.each(known, |engine, tenant| async move { engine.reconcile(&tenant).await }).await;
             if engine.store.memory().host.url.is_some() {
                 engine.sync_all().await;
             }
         });
+    }
+
+    /// The process is about to end: what fails from now on says nothing of any commit.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Looks at a repository soon: at most one look goes on at a time and one waits, however many ask. A look that waits
+    /// sees every push up to its beginning.
+    pub(crate) fn look<F>(&self, name: RepositoryName, begin: impl FnOnce(Self, Begun) -> F) -> Look
+    where
+        F: Future<Output = Vec<TenantName>> + Send + 'static,
+    {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = looks.get(&name) {
+            return waiting.clone();
+        }
+        let begun = Begun { engine: self.clone(), name: name.clone() };
+        let look = begin(self.clone(), begun).boxed().shared();
+        looks.insert(name, look.clone());
+        // It goes on when nobody waits for it any more.
+        tokio::spawn(look.clone());
+        look
     }
 
     /// Does something for each tenant, side by side.
@@ -105,13 +159,30 @@ impl Engine {
         });
     }
 
+    /// How often in a row the host has failed a tenant.
+    pub(crate) fn failures(&self, tenant: &TenantName) -> u32 {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied().unwrap_or(0)
+    }
+
     /// The host did not fail this time.
     pub(crate) fn recovered(&self, tenant: &TenantName) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 }
 
-impl Shared {
+/// Dropped when a look begins: who asks from then on wants another.
+pub(crate) struct Begun {
+    engine: Engine,
+    name: RepositoryName,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.engine.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+impl Common {
     /// Changes what is remembered of a tenant, and tells those who watch.
     pub(crate) fn change<R>(
         &self,

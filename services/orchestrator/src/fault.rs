@@ -9,6 +9,8 @@ use runtime::client::CallError;
 pub(crate) enum Fault {
     /// The commit asks for something that cannot be had, or does not hold.
     Commit(String),
+    /// The tenant ended while it was looked at: somebody stopped it, or it did so itself. Once is no proof.
+    Ended(String),
     /// A service did not answer or failed: nothing is known about the commit.
     Host(String),
 }
@@ -16,7 +18,7 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Commit(reason) | Self::Host(reason) => reason,
+            Self::Commit(reason) | Self::Ended(reason) | Self::Host(reason) => reason,
         }
     }
 }
@@ -24,6 +26,11 @@ impl Fault {
 /// Whether an error of an interface is the commit's fault.
 pub(crate) trait Blame {
     fn is_the_commits(&self) -> bool;
+
+    /// Whether the tenant was not there to be looked at.
+    fn is_an_end(&self) -> bool {
+        false
+    }
 
     /// The reason in words that say nothing of another tenant, where the error's own words do.
     fn for_the_tenant(&self) -> Option<String> {
@@ -68,9 +75,16 @@ impl Blame for extension::Error {
 impl Blame for tenant::Error {
     fn is_the_commits(&self) -> bool {
         match self {
-            Self::StartFailed { .. } | Self::NoSuchUnit { .. } | Self::NotRunning { .. } => true,
-            Self::NoSuchTenant { .. } | Self::StaleGeneration { .. } | Self::Failed { .. } => false,
+            Self::StartFailed { .. } | Self::NoSuchUnit { .. } => true,
+            Self::NotRunning { .. }
+            | Self::NoSuchTenant { .. }
+            | Self::StaleGeneration { .. }
+            | Self::Failed { .. } => false,
         }
+    }
+
+    fn is_an_end(&self) -> bool {
+        matches!(self, Self::NotRunning { .. })
     }
 }
 
@@ -93,6 +107,7 @@ impl<E: Blame + std::error::Error + 'static> From<CallError<E>> for Fault {
         match error {
             CallError::Failed(inner) if let Some(reason) = inner.for_the_tenant() => Self::Commit(reason),
             CallError::Failed(inner) if inner.is_the_commits() => Self::Commit(reason),
+            CallError::Failed(inner) if inner.is_an_end() => Self::Ended(reason),
             CallError::Failed(_)
             | CallError::Unreachable { .. }
             | CallError::TimedOut { .. }

@@ -15,9 +15,13 @@ pub use engine::Engine;
 pub use session::Session;
 
 use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the ledger is kept.
 pub const LEDGER: &str = "/var/lib/bitbuilder/orchestrator";
+
+/// Differs from boot to boot (random(4)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Serves io.bitbuilder.Orchestrator until told to stop.
 ///
@@ -27,7 +31,14 @@ pub async fn serve() -> Result<(), Box<Error>> {
     let users = runtime::caller::HostUsers::look_up().map_err(|cause| Error::Users(cause).boxed())?;
     let store = store::Store::open(Path::new(LEDGER)).map_err(|cause| Error::Ledger(cause).boxed())?;
     let engine = Engine::new(store, runtime::Client::default());
-    engine.start();
+    let boot_id = std::fs::read_to_string(BOOT_ID).map_err(|cause| Error::Boot(cause).boxed())?;
+    engine.start(boot_id.trim());
+    let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Error::Signal(cause).boxed())?;
+    let stopped = engine.clone();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        stopped.stop();
+    });
     let options = runtime::Options::resident(&interfaces::orchestrator::CONTRACT, runtime::Identify::Host(users));
     runtime::serve(options, Session::new(engine)).await.map_err(|cause| Error::Serve(cause).boxed())
 }
@@ -41,6 +52,12 @@ pub enum Error {
     /// What is remembered cannot be read.
     #[error("cannot open the ledger")]
     Ledger(#[source] host::files::FileError),
+    /// Whether the host was booted since is not known.
+    #[error("cannot read {BOOT_ID}")]
+    Boot(#[source] std::io::Error),
+    /// SIGTERM cannot be caught.
+    #[error("cannot watch for SIGTERM")]
+    Signal(#[source] std::io::Error),
     /// Nobody can call.
     #[error(transparent)]
     Serve(runtime::ServeError),

@@ -11,6 +11,8 @@ use tracing::warn;
 
 /// How long a tenant's services must have been active without a break.
 const HEALTHY_FOR: Duration = Duration::from_secs(5);
+/// How often in a row a tenant may end while it is being verified before that is its commit's doing.
+const MOST_ENDS: u32 = 3;
 
 impl Engine {
     /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
@@ -20,11 +22,9 @@ impl Engine {
     }
 
     pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName) {
-        // A closed semaphore cannot be: nothing closes it.
-        let _place = self.parallel.acquire().await;
         // Twice at most: towards the target, and back.
         loop {
-            let Some(ledger) = self.store.tenant(tenant) else { return };
+            let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };
             let again = match self.converge(tenant, &ledger).await {
                 Ok(()) => {
                     self.recovered(tenant);
@@ -32,7 +32,13 @@ impl Engine {
                     self.prune(tenant).await;
                     false
                 }
-                Err(Fault::Commit(reason)) => {
+                Err(_) if self.is_stopping() => return,
+                Err(Fault::Ended(reason)) if self.failures(tenant) < MOST_ENDS => {
+                    warn!(%tenant, "{reason}");
+                    self.retry(tenant);
+                    false
+                }
+                Err(Fault::Commit(reason) | Fault::Ended(reason)) => {
                     self.recovered(tenant);
                     warn!(%tenant, revision = ledger.target.as_ref().map(|target| target.revision.as_str()), "did not hold: {reason}");
                     let verdict = self.change(tenant, |ledger, _| ledger.fail(reason, now_usec()));
@@ -51,7 +57,7 @@ impl Engine {
         }
     }
 
-    fn remember(&self, tenant: &TenantName, change: impl FnOnce(&mut TenantLedger, u64)) {
+    pub(crate) fn remember(&self, tenant: &TenantName, change: impl FnOnce(&mut TenantLedger, u64)) {
         if let Err(error) = self.change(tenant, |ledger, _| change(ledger, now_usec())) {
             warn!(%tenant, "{}", runtime::chain(&error));
         }
@@ -70,7 +76,7 @@ impl Engine {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;
         }
-        let proven = !changes && ledger.verified.as_ref() == Some(target) && ledger.state.is_settled();
+        let proven = !changes && ledger.proven && ledger.verified.as_ref() == Some(target);
         if target.enabled && !proven { self.verify(tenant, target).await } else { Ok(()) }
     }
 
@@ -93,6 +99,7 @@ impl Engine {
         let recorded = self.change(tenant, |ledger, _| {
             ledger.generation = ledger.generation.max(observed.generation()) + 1;
             ledger.plan = plan.lines();
+            ledger.proven = false;
             ledger.enter(TenantState::Applying, now_usec());
             ledger.generation
         });
@@ -101,13 +108,17 @@ impl Engine {
             Ok(None) => return Err(Fault::Host("it is not in the ledger".to_owned())),
             Err(error) => return Err(Fault::Host(runtime::chain(&error))),
         };
+        // A closed semaphore cannot be: nothing closes it.
+        let _place = self.parallel.acquire().await;
         for [first, second] in plan.stages() {
             let lane = |steps| execute::in_order(&self.services, tenant, generation, steps);
             // Both lanes are seen to their end: a step that was begun is finished.
             match tokio::join!(lane(first), lane(second)) {
                 (Ok(()), Ok(())) => {}
-                (Err(fault @ Fault::Commit(_)), _) | (_, Err(fault @ Fault::Commit(_))) => return Err(fault),
-                (Err(fault), _) | (_, Err(fault)) => return Err(fault),
+                (Err(fault @ Fault::Commit(_)), _)
+                | (_, Err(fault @ Fault::Commit(_)))
+                | (Err(fault), _)
+                | (_, Err(fault)) => return Err(fault),
             }
         }
         Ok(())
@@ -143,16 +154,15 @@ impl Engine {
         if target.services.is_empty() {
             return Ok(());
         }
-        self.remember(tenant, |ledger, now| {
-            ledger.enter(TenantState::Verifying, now);
-            ledger.verify_at_usec = Some(now + HEALTHY_FOR.as_micros() as u64);
-        });
-        // One look at the start finds what failed to start; one at the end finds what did not last.
-        self.failed_service(tenant).await?;
-        tokio::time::sleep(HEALTHY_FOR).await;
-        let services = self.failed_service(tenant).await?;
-        let enough = HEALTHY_FOR.as_micros() as u64;
-        match services.iter().find(|service| service.active_u_sec < enough) {
+        self.remember(tenant, |ledger, now| ledger.enter(TenantState::Verifying, now));
+        // One look finds what failed to start; one when the youngest has had its time finds what did not last. Who begins
+        // anew in the middle, after a kill, waits only for what is left.
+        let youngest = youngest(&self.services_of(tenant).await?);
+        if youngest >= HEALTHY_FOR {
+            return Ok(());
+        }
+        tokio::time::sleep(HEALTHY_FOR - youngest).await;
+        match self.services_of(tenant).await?.iter().find(|service| active_for(service) < HEALTHY_FOR) {
             None => Ok(()),
             Some(service) => Err(Fault::Commit(format!(
                 "{} did not stay active for {} s: it is {} ({}), and has been active for {:.1} s",
@@ -160,12 +170,13 @@ impl Engine {
                 HEALTHY_FOR.as_secs(),
                 service.active_state,
                 service.sub_state,
-                std::time::Duration::from_micros(service.active_u_sec).as_secs_f64()
+                active_for(service).as_secs_f64()
             ))),
         }
     }
 
-    async fn failed_service(&self, tenant: &TenantName) -> Result<Vec<instance::Service>, Fault> {
+    /// A tenant's services, none of which has failed.
+    async fn services_of(&self, tenant: &TenantName) -> Result<Vec<instance::Service>, Fault> {
         let services = self.services.call(&instance::CheckHealth { tenant: tenant.clone() }).await?.services;
         match services.iter().find(|service| service.active_state == "failed") {
             None => Ok(services),
@@ -202,6 +213,14 @@ impl Engine {
             warn!(%tenant, "old checkouts stay: {}", runtime::chain(&error));
         }
     }
+}
+
+fn active_for(service: &instance::Service) -> Duration {
+    Duration::from_micros(service.active_u_sec)
+}
+
+fn youngest(services: &[instance::Service]) -> Duration {
+    services.iter().map(active_for).min().unwrap_or_default()
 }
 
 fn unknown(plan: &Plan) -> Fault {

@@ -1,7 +1,7 @@
 //! One caller's conversation with the orchestrator.
 
 use crate::{engine::Engine, status};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use interfaces::{
     Method,
     orchestrator::{Changed, Describe, Error, Host, List, SetRepository, Sync, TenantStatus, Tenants, Watch},
@@ -65,38 +65,31 @@ impl Session {
         }
     }
 
-    /// Begins to look at what `wanted` names. The task ends when everything concerned has settled or waits for the host.
-    fn begin(&self, wanted: &Sync) -> Result<(Option<TenantName>, tokio::task::JoinHandle<()>), Error> {
+    /// Begins to look at what `wanted` names. What is returned ends when everything concerned has settled or waits for the
+    /// host; the work goes on without it.
+    fn begin(&self, wanted: &Sync) -> Result<(Option<TenantName>, BoxFuture<'static, ()>), Error> {
         if self.engine.store.memory().host.url.is_none() {
             return Err(Error::NotInitialized {});
         }
         let engine = self.engine.clone();
         let Some(name) = &wanted.tenant else {
-            return Ok((None, tokio::spawn(async move { engine.sync_all().await })));
+            return Ok((None, spawned(async move { engine.sync_all().await })));
         };
         // "system" is the one repository name that is no tenant's.
         let Ok(tenant) = name.as_str().parse::<TenantName>() else {
-            let task = tokio::spawn(async move {
-                let changed = engine.sync_system().await;
-                engine.each(changed, |engine, tenant| async move { engine.sync_tenant(&tenant).await }).await;
-            });
-            return Ok((None, task));
+            return Ok((None, spawned(async move { engine.sync_registry().await })));
         };
         if engine.store.tenant(&tenant).is_none_or(|ledger| !ledger.registered) {
             return Err(Error::NoSuchTenant { tenant });
         }
-        let concerned = tenant.clone();
-        Ok((Some(concerned), tokio::spawn(async move { engine.sync_tenant(&tenant).await })))
+        let look = engine.look_at(&tenant).map(drop).boxed();
+        Ok((Some(tenant), look))
     }
 
     async fn sync(&self, wanted: Sync) -> Result<Tenants, Error> {
         let (concerned, task) = self.begin(&wanted)?;
         if wanted.wait == Some(true) {
-            let failed = |cause: tokio::task::JoinError| Error::Failed {
-                action: "converge".to_owned(),
-                reason: cause.to_string(),
-            };
-            task.await.map_err(failed)?;
+            task.await;
         }
         Ok(Tenants { tenants: self.concerned(concerned.as_ref()) })
     }
@@ -159,6 +152,16 @@ impl Session {
             }
         }))
     }
+}
+
+fn spawned(work: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
+    let task = tokio::spawn(work);
+    async move {
+        if let Err(cause) = task.await {
+            tracing::error!("a look ended by itself: {cause}");
+        }
+    }
+    .boxed()
 }
 
 impl runtime::Session for Session {

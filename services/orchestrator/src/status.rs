@@ -16,7 +16,12 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger) -> TenantStatus {
         since_u_sec: ledger.since_usec,
         address: ledger.slot.map(model::identity::Slot::address),
         forwards: shown.map(|desired| desired.forwards.clone()).unwrap_or_default(),
-        reason: ledger.reason.clone(),
+        reason: match (&ledger.reason, &ledger.rollback_reason) {
+            (Some(reason), Some(rollback)) => {
+                Some(format!("{reason}\ngoing back to the last verified commit failed too: {rollback}"))
+            }
+            (reason, rollback) => reason.clone().or_else(|| rollback.clone()),
+        },
         unconverged: ledger.unconverged.clone(),
         unreachable: ledger.unreachable.clone(),
         not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),

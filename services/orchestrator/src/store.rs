@@ -24,6 +24,8 @@ pub(crate) struct HostLedger {
     pub(crate) wanted: Option<Revision>,
     /// The commit that is followed.
     pub(crate) revision: Option<Revision>,
+    /// The boot during which it was last changed.
+    pub(crate) boot_id: Option<String>,
     /// Its registry.
     pub(crate) registry: Vec<Entry>,
     /// Why the wanted commit is not followed.
@@ -47,16 +49,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads what is remembered in `directory`.
+    /// Reads what is remembered in `directory`. A file that cannot be understood is set aside and said: one spoiled file
+    /// does not keep the others' tenants from being looked after, and its tenant keeps what it runs with.
     ///
     /// # Errors
-    /// Something is there and cannot be read or understood.
+    /// The directory cannot be read or made.
     pub fn open(directory: &Path) -> Result<Self, FileError> {
         let tenants = directory.join("tenants");
         fs::create_dir_all(&tenants).map_err(FileError::new("create", &tenants))?;
         let mut memory =
             Memory { host: read(&directory.join("host.json"))?.unwrap_or_default(), tenants: BTreeMap::new() };
-        for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))?.flatten() {
+        for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))? {
+            let entry = entry.map_err(FileError::new("list", &tenants))?;
             let name =
                 entry.file_name().to_str().and_then(|file| file.strip_suffix(".json")?.parse::<TenantName>().ok());
             if let Some(name) = name

@@ -1,6 +1,9 @@
 //! Brings what Git says now into the ledger: the registry from the system repository, a target from each tenant's.
 
-use crate::{engine::Engine, store::now_usec};
+use crate::{
+    engine::{Engine, Look},
+    store::now_usec,
+};
 use host::files;
 use interfaces::{git_sync, tenant as instance};
 use model::{
@@ -34,14 +37,38 @@ enum Unusable {
 impl Engine {
     /// Looks at every repository and converges.
     pub(crate) async fn sync_all(&self) {
-        self.sync_system().await;
+        self.look_at_system().await;
         let tenants: Vec<TenantName> = self.store.memory().tenants.keys().cloned().collect();
-        self.each(tenants, |engine, tenant| async move { engine.sync_tenant(&tenant).await }).await;
+        self.each(tenants, |engine, tenant| async move { drop(engine.look_at(&tenant).await) }).await;
     }
 
-    /// Looks at the system repository. Returns the tenants that came, left, or are registered otherwise than before.
-    pub(crate) async fn sync_system(&self) -> Vec<TenantName> {
-        let _turn = self.system_turn.lock().await;
+    /// Looks at the system repository, and at the tenants' of those whose entries differ.
+    pub(crate) async fn sync_registry(&self) {
+        let changed = self.look_at_system().await;
+        self.each(changed, |engine, tenant| async move { drop(engine.look_at(&tenant).await) }).await;
+    }
+
+    /// Looks at the system repository soon. Gives the tenants that came, left, or are registered otherwise than before.
+    pub(crate) fn look_at_system(&self) -> Look {
+        self.look(RepositoryName::system(), |engine, begun| async move {
+            let _turn = engine.system_turn.lock().await;
+            drop(begun);
+            engine.sync_system().await
+        })
+    }
+
+    /// Looks at one tenant's repository soon, and converges.
+    pub(crate) fn look_at(&self, tenant: &TenantName) -> Look {
+        let tenant = tenant.clone();
+        self.look(RepositoryName::from(&tenant), |engine, begun| async move {
+            let _turn = engine.turns.take(&tenant).await;
+            drop(begun);
+            engine.sync_tenant(&tenant).await;
+            vec![tenant]
+        })
+    }
+
+    async fn sync_system(&self) -> Vec<TenantName> {
         let (url, reference) = {
             let memory = self.store.memory();
             let Some(url) = memory.host.url.clone() else { return Vec::new() };
@@ -53,12 +80,14 @@ impl Engine {
                 .map_err(|fault| Unusable::Refused(checkout.revision, fault.text)),
             Err(unusable) => Err(unusable),
         };
+        let mut moved = Vec::new();
         let remembered = self.store.change_host(|host| match read {
             Ok((revision, entries)) => {
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }
                 let changed = concerned(&host.registry, &entries);
+                moved = moved_away(&host.registry, &entries);
                 host.wanted = Some(revision.clone());
                 host.revision = Some(revision);
                 host.registry = entries;
@@ -80,6 +109,7 @@ impl Engine {
             warn!("{}", runtime::chain(&error));
             Vec::new()
         });
+        moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
         changed.extend(self.register());
         changed.sort();
         changed.dedup();
@@ -123,19 +153,15 @@ impl Engine {
         }
     }
 
-    /// Looks at one tenant's repository and converges.
-    pub(crate) async fn sync_tenant(&self, tenant: &TenantName) {
+    /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
+    async fn sync_tenant(&self, tenant: &TenantName) {
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
-        let fetched = match &entry {
-            Some(entry) => Some(self.fetch(&RepositoryName::from(tenant), &entry.repository, &entry.reference).await),
-            None => None,
-        };
-        let _turn = self.turns.take(tenant).await;
-        if let (Some(entry), Some(fetched)) = (entry, fetched)
-            && let Err(error) = self.admit(&entry, fetched)
-        {
-            warn!(%tenant, "{}", runtime::chain(&error));
-            return;
+        if let Some(entry) = entry {
+            let fetched = self.fetch(&RepositoryName::from(tenant), &entry.repository, &entry.reference).await;
+            if let Err(error) = self.admit(&entry, fetched) {
+                warn!(%tenant, "{}", runtime::chain(&error));
+                return;
+            }
         }
         self.reconcile_in_turn(tenant).await;
     }
@@ -203,6 +229,12 @@ fn concerned(before: &[Entry], after: &[Entry]) -> Vec<TenantName> {
     let gone = before.iter().filter(|old| !after.contains(old));
     let new = after.iter().filter(|new| !before.contains(new));
     gone.chain(new).map(|entry| entry.name.clone()).collect()
+}
+
+/// The tenants whose repository is another one.
+fn moved_away(before: &[Entry], after: &[Entry]) -> Vec<TenantName> {
+    let moved = |old: &&Entry| after.iter().any(|new| new.name == old.name && new.repository != old.repository);
+    before.iter().filter(moved).map(|entry| entry.name.clone()).collect()
 }
 
 fn read_registry(checkout: &Path) -> Result<Vec<Entry>, Diagnostic> {

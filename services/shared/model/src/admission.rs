@@ -61,15 +61,16 @@ pub fn admit(origin: &str, bytes: &[u8], revision: &Revision, host: &Host<'_>) -
         enabled: request.tenant.enabled,
         image: request.image.clone(),
         limits: Limits {
-            cpu_cores: request.resources.cpu.cores.map(|cores| cores.number()),
+            // Who asks for nothing gets what the registry allows, not everything.
+            cpu_cores: request.resources.cpu.cores.map(|cores| cores.number()).or(entry.limits.cpu.cores),
             cpu_weight: request.resources.cpu.shares.map(|shares| cpu_weight(shares.number())),
-            memory: request.resources.memory.limit,
-            swap: request.resources.memory.swap,
+            memory: request.resources.memory.limit.or(entry.limits.memory.limit),
+            swap: request.resources.memory.swap.or(entry.limits.memory.swap),
         },
         forwards: request.network.forward.clone(),
         sysext: distinct(&request.extensions.sysext),
         services: distinct(&request.services.systemd),
-        not_in_effect: not_in_effect(request),
+        not_in_effect: not_in_effect(request, entry),
     })
 }
 
@@ -137,9 +138,10 @@ fn forwards_are_distinct_and_allowed(document: &Document<Manifest>, entry: &Entr
 }
 
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.
-fn not_in_effect(request: &Manifest) -> Vec<String> {
+fn not_in_effect(request: &Manifest, entry: &Entry) -> Vec<String> {
     let fields = [
         ("resources.storage", request.resources.storage != crate::manifest::Storage::default()),
+        ("limits.storage of the registry", entry.limits.storage != crate::registry::StorageLimits::default()),
         ("network.interfaces", !request.network.interfaces.is_empty()),
         ("extensions.confext", !request.extensions.confext.is_empty()),
         ("services.portable", !request.services.portable.is_empty()),
@@ -198,6 +200,13 @@ mod tests {
         assert_eq!(tenant.limits.cpu_weight, Some(200));
         assert_eq!(tenant.services.len(), 1);
         assert_eq!(tenant.not_in_effect, ["security"]);
+        assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
+        let modest = admitted(&with("")).unwrap().limits;
+        assert_eq!(
+            (modest.cpu_cores, modest.memory),
+            (Some(2), "1G".parse().ok()),
+            "who asks for nothing is not limited"
+        );
     }
 
     #[test]

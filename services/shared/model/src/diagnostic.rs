@@ -1,6 +1,7 @@
 //! What is wrong with a text that somebody wrote, where, and what would be right: one line for machines, and the text
 //! with a caret under the fault for people.
 
+use crate::text::{printable, printable_lines};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range};
@@ -36,7 +37,7 @@ impl Diagnostic {
             origin: origin.to_owned(),
             line: count(before.matches('\n').count()),
             column: count(before[line_start..].chars().count()),
-            text: Renderer::plain().render(&report),
+            text: printable_lines(&Renderer::plain().render(&report)),
             message,
         }
     }
@@ -66,11 +67,6 @@ fn count(before: usize) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX - 1) + 1
 }
 
-/// Text from a repository must not move the cursor of the terminal that shows it.
-fn printable(message: &str) -> String {
-    message.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 fn floor_char_boundary(text: &str, index: usize) -> usize {
     let index = index.min(text.len());
     (0..=index).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
@@ -81,7 +77,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ESCAPE: char = '\u{1b}';
+    const NEWLINE: char = '\n';
 
     #[test]
     fn a_fault_is_shown_where_it_is() {
@@ -103,7 +99,7 @@ mod tests {
             let shown = Diagnostic::at("r:p", &source, start..start + length, &message);
             prop_assert!(shown.line >= 1 && shown.column >= 1);
             prop_assert!(!shown.message.chars().any(char::is_control));
-            prop_assert!(!shown.text.contains(ESCAPE));
+            prop_assert!(!shown.text.chars().any(|c| c.is_control() && c != NEWLINE));
         }
     }
 }

@@ -70,6 +70,15 @@ checked_text!(
     }
 );
 
+impl UnitName {
+    /// The files below `units/` that may hold the unit, the first that is there counting: its own, and its template's.
+    #[must_use]
+    pub fn shipped_as(&self) -> Vec<String> {
+        let template = self.0.split_once('@').map(|(prefix, _)| format!("{prefix}@.service"));
+        std::iter::once(self.0.clone()).chain(template).collect()
+    }
+}
+
 fn is_label(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -135,6 +144,14 @@ mod tests {
         ] {
             assert!(bad.parse::<UnitName>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn an_instance_may_be_shipped_as_its_template() {
+        let shipped_as = |name: &str| name.parse::<UnitName>().unwrap().shipped_as();
+        assert_eq!(shipped_as("a.service"), ["a.service"]);
+        assert_eq!(shipped_as("b@1.service"), ["b@1.service", "b@.service"]);
+        assert_eq!(shipped_as("b.c@d.e.service"), ["b.c@d.e.service", "b.c@.service"]);
     }
 
     proptest! {

@@ -23,6 +23,18 @@ impl InvalidText {
     }
 }
 
+/// Text of somebody else's, fit to be shown: what would move a terminal's cursor or begin another line is replaced.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The same for text of several lines.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// Declares a string type that exists only if `$valid` accepted its text.
 macro_rules! checked_text {
     ($(#[$meta:meta])* $name:ident, $what:literal, $allowed:literal, $valid:expr) => {
@@ -82,3 +94,14 @@ macro_rules! checked_text {
     };
 }
 pub(crate) use checked_text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shown_can_move_a_cursor() {
+        assert_eq!(printable("a\n\u{1b}[2J\u{9b}2Jé"), "a\u{fffd}\u{fffd}[2J\u{fffd}2Jé");
+        assert_eq!(printable_lines("a\r\nb"), "a\u{fffd}\nb");
+    }
+}

@@ -34,8 +34,10 @@ pub struct TenantLedger {
     pub unconverged: Option<String>,
     /// The steps of the last plan that changed something.
     pub plan: Vec<String>,
-    /// When its health is decided, in microseconds since 1970, while it is being verified.
-    pub verify_at_usec: Option<u64>,
+    /// Why going back to the last verified commit did not work either.
+    pub rollback_reason: Option<String>,
+    /// Whether the target was found healthy since it was last changed.
+    pub proven: bool,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -65,7 +67,8 @@ impl TenantLedger {
             unreachable: None,
             unconverged: None,
             plan: Vec::new(),
-            verify_at_usec: None,
+            rollback_reason: None,
+            proven: false,
         }
     }
 
@@ -75,9 +78,29 @@ impl TenantLedger {
             self.state = state;
             self.since_usec = now_usec;
         }
-        if state != TenantState::Verifying {
-            self.verify_at_usec = None;
+    }
+
+    /// Whether nothing is to be done: the first commit failed, and there is none to go back to. It is left for a person to
+    /// look at until another one is pushed.
+    #[must_use]
+    pub fn gave_up(&self) -> bool {
+        self.registered && self.target.is_some() && self.target == self.quarantined
+    }
+
+    /// The host was booted: what was verified comes first, whatever was under way. What is wanted is looked at afterwards.
+    pub fn resume(&mut self) {
+        self.proven = false;
+        if let Some(verified) = &self.verified
+            && self.target.as_ref() != Some(verified)
+        {
+            self.target = Some(verified.clone());
         }
+    }
+
+    /// Its repository is another one: what the former one asked for is nothing to go back to.
+    pub fn moved(&mut self) {
+        self.verified = None;
+        self.quarantined = None;
     }
 
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
@@ -97,6 +120,8 @@ impl TenantLedger {
         self.target = Some(desired);
         self.quarantined = None;
         self.reason = None;
+        self.rollback_reason = None;
+        self.proven = false;
         true
     }
 
@@ -126,32 +151,32 @@ impl TenantLedger {
             self.quarantined = None;
         }
         self.verified = self.target.clone();
-        self.unconverged = None;
+        (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
         self.enter(state, now_usec);
     }
 
     /// The target did not hold.
     pub fn fail(&mut self, reason: String, now_usec: u64) -> Verdict {
-        let failed = self.target.take();
         self.unconverged = None;
+        self.proven = false;
         match &self.verified {
-            Some(verified) if failed.as_ref() != Some(verified) => {
-                self.target = Some(verified.clone());
-                self.quarantined = failed;
+            Some(verified) if self.target.as_ref() != Some(verified) => {
+                self.quarantined = self.target.replace(verified.clone());
                 self.reason = Some(reason);
                 Verdict::GoBack
             }
-            Some(_) | None => {
-                // Going back failed too: both reasons count.
-                let first = self.quarantined.as_ref().and(self.reason.take());
-                self.reason = Some(match first {
-                    Some(first) => format!("{first}\ngoing back to the last verified commit failed too: {reason}"),
-                    None => reason,
-                });
-                if self.verified.is_none() {
-                    self.quarantined = failed.clone();
+            Some(_) => {
+                if self.quarantined.is_some() {
+                    self.rollback_reason = Some(reason);
+                } else {
+                    self.reason = Some(reason);
                 }
-                self.target = failed;
+                self.enter(TenantState::Failed, now_usec);
+                Verdict::GiveUp
+            }
+            None => {
+                self.quarantined = self.target.clone();
+                self.reason = Some(reason);
                 self.enter(TenantState::Failed, now_usec);
                 Verdict::GiveUp
             }
@@ -194,7 +219,12 @@ mod tests {
         assert!(ledger.admit(desired("web", 'a')));
         assert_eq!(ledger.fail("no start".to_owned(), 1), Verdict::GiveUp);
         assert_eq!(ledger.state, TenantState::Failed);
+        assert!(ledger.gave_up());
+        let before = ledger.clone();
+        assert!(!ledger.admit(desired("web", 'a')), "the commit that failed was tried again");
+        assert_eq!(ledger, before);
         assert!(ledger.admit(desired("web", 'b')));
+        assert!(!ledger.gave_up());
     }
 
     #[test]
@@ -203,8 +233,33 @@ mod tests {
         assert!(ledger.admit(desired("web", 'b')));
         assert_eq!(ledger.fail("first".to_owned(), 2), Verdict::GoBack);
         assert_eq!(ledger.fail("second".to_owned(), 3), Verdict::GiveUp);
-        assert_eq!(ledger.reason.as_deref(), Some("first\ngoing back to the last verified commit failed too: second"));
+        assert_eq!((ledger.reason.as_deref(), ledger.rollback_reason.as_deref()), (Some("first"), Some("second")));
+        assert_eq!(ledger.fail("third".to_owned(), 4), Verdict::GiveUp);
+        assert_eq!((ledger.reason.as_deref(), ledger.rollback_reason.as_deref()), (Some("first"), Some("third")));
+        assert!(!ledger.proven && !ledger.gave_up());
         assert_eq!(ledger.target, Some(desired("web", 'a')), "the verified commit stays the target");
+    }
+
+    #[test]
+    fn a_boot_goes_to_the_verified_commit_and_then_on() {
+        let mut ledger = verified('a');
+        assert!(ledger.admit(desired("web", 'b')));
+        ledger.resume();
+        assert_eq!(ledger.target, Some(desired("web", 'a')));
+        assert!(ledger.admit(desired("web", 'b')), "what was under way is not taken up again");
+        let mut first = TenantLedger::new(0);
+        assert!(first.admit(desired("web", 'a')));
+        first.resume();
+        assert_eq!(first.target, Some(desired("web", 'a')));
+    }
+
+    #[test]
+    fn another_repository_has_nothing_to_go_back_to() {
+        let mut ledger = verified('a');
+        ledger.moved();
+        assert!(ledger.admit(desired("web", 'b')));
+        assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GiveUp);
+        assert!(ledger.gave_up());
     }
 
     #[test]

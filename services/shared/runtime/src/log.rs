@@ -31,8 +31,9 @@ where
             Level::INFO => 6,
             Level::DEBUG | Level::TRACE => 7,
         };
-        write!(writer, "<{priority}>")?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        // A field may hold somebody else's words: they must not become a line, and a priority, of their own.
+        let mut fields = String::new();
+        context.field_format().format_fields(Writer::new(&mut fields), event)?;
+        writeln!(writer, "<{priority}>{}", model::text::printable(&fields.replace('\n', " | ")))
     }
 }
