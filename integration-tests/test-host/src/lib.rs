@@ -1,6 +1,11 @@
 //! A real systemd host in namespaces: Debian with systemd as PID 1, our package installed, its own network, cgroup and disk. It boots
 //! in seconds, is thrown away afterwards, and changes nothing on the machine below.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool runs programs on the machine, and waits for them as a person would"
+)]
+
 mod apt;
 mod cache;
 mod command;

@@ -6,7 +6,6 @@ use std::io::Write as _;
 pub const SKIPS_VARIABLE: &str = "BITBUILDER_SKIPS";
 
 /// Says that the calling test is skipped and why. The test returns after it.
-#[allow(clippy::print_stdout, reason = "the line is what a person reads in the test's output")]
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let name = std::env::var("NEXTEST_TEST_NAME").ok();

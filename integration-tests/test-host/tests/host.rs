@@ -1,5 +1,6 @@
 //! The test host itself: it is a real host, keeps what a host keeps, and leaves nothing behind.
 
+#![allow(clippy::disallowed_methods, reason = "a test looks at the machine as a person would")]
 #![allow(clippy::unwrap_used, reason = "a test says by it what it expects")]
 
 use std::io::{BufRead as _, BufReader};

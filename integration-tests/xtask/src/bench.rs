@@ -53,7 +53,6 @@ type Measure = fn(&Scene) -> Result<Vec<Figure>>;
 const MEASURES: [(&str, Measure); 3] =
     [("varlink-call", varlink::measure), ("push-ready", push::measure), ("idle-memory", memory::measure)];
 
-#[allow(clippy::print_stdout, reason = "the figures are what the caller asked for")]
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     root::become_root()?;
     test_host::require(tools::DEBIAN)?;
@@ -82,7 +81,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if all_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-#[allow(clippy::print_stdout, reason = "the figures are what the caller asked for")]
 fn print(figure: &Figure, as_json: bool) {
     let Figure { name, ours, peer, peer_name, unit, goal } = figure;
     if as_json {

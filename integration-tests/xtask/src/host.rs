@@ -150,7 +150,6 @@ fn wait(mut child: Child) -> Result<i32> {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the list is what the caller asked for")]
 fn list() -> Result<()> {
     for host in test_host::list()? {
         let pid = host.pid.map_or_else(|| "booting".to_owned(), |pid| format!("pid {pid}"));

@@ -1,5 +1,10 @@
 //! The developer's tool, one module per verb: `cargo xtask --help` lists them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool runs programs on the machine, and waits for them as a person would"
+)]
+
 mod bench;
 mod check;
 mod demo;
@@ -48,7 +53,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the package's path is what the caller asked for")]
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Host(verb) => host::run(verb),

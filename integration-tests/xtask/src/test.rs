@@ -22,7 +22,6 @@ pub(crate) struct Arguments {
     only: Option<String>,
 }
 
-#[allow(clippy::print_stdout, reason = "the sums are the result")]
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     root::become_root()?;
     test_host::require(tools::DEBIAN)?;

@@ -12,7 +12,6 @@ pub(crate) const DEBIAN: &[&str] = &[
     "gcc",
     "libc6-dev",
     "pkg-config",
-    "libseccomp-dev",
     "dpkg-dev",
     "git",
     "iproute2",

@@ -2,7 +2,7 @@
 //! shown here goes through it.
 
 use model::TenantName;
-use runtime::client::{self, ForeignError};
+use runtime::foreign::{self, ForeignError};
 use rustix::termios::{self, OptionalActions, Termios};
 use serde_json::json;
 use std::{
@@ -10,10 +10,13 @@ use std::{
     io::{self, IsTerminal, Read, Write},
     os::fd::AsFd,
     path::Path,
+    time::Duration,
 };
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Long enough for a person to answer polkit.
+const PATIENCE: Duration = Duration::from_secs(120);
 const MACHINED: &str = "/run/varlink/registry/io.systemd.Machine";
 
 /// Why there is no shell.
@@ -36,7 +39,7 @@ pub(crate) enum ShellError {
 
 pub(crate) async fn open(tenant: &TenantName, user: &str) -> Result<u8, ShellError> {
     let request = json!({ "name": tenant, "mode": "shell", "user": user, "allowInteractiveAuthentication": true });
-    let opened = client::call_foreign(Path::new(MACHINED), "io.systemd.Machine.Open", &request).await;
+    let opened = foreign::call(Path::new(MACHINED), "io.systemd.Machine.Open", &request, PATIENCE).await;
     let (reply, descriptors) = opened.map_err(|cause| ShellError::Open { tenant: tenant.clone(), cause })?;
     let index = reply["ptyFileDescriptor"].as_u64().and_then(|index| usize::try_from(index).ok());
     let terminal = index.and_then(|index| descriptors.into_iter().nth(index)).map(File::from);

@@ -160,7 +160,7 @@ impl Reading<'_> {
 
 fn refuse(path: &str, reason: Refused) -> CheckoutError {
     // Names of a tree end in logs and on terminals.
-    let path = path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
+    let path = model::text::printable(path).chars().take(200).collect();
     CheckoutError::Refused { path, reason }
 }
 

@@ -14,7 +14,7 @@ use gix::{
     sec::Trust,
 };
 use host::files::FileError;
-use model::{Reference, RepositoryUrl, Revision};
+use model::{Reference, RepositoryUrl, Revision, text::printable};
 use std::{cell::Cell, fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::atomic::AtomicBool};
 use thiserror::Error;
 
@@ -211,5 +211,5 @@ fn reason(error: &gix::Error) -> String {
             parts.push(text);
         }
     }
-    parts.join(": ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    printable(&parts.join(": ")).chars().take(300).collect()
 }

@@ -4,6 +4,7 @@ use crate::places::{Conflict, InvalidPlace};
 use host::{command::CommandError, files::FileError, records::StaleGeneration};
 use interfaces::network::Error;
 use model::network::LinkName;
+use runtime::foreign::ForeignError;
 use std::io;
 use thiserror::Error as ThisError;
 
@@ -53,20 +54,9 @@ pub enum MachineError {
     /// systemd-networkd made the bridge and leases nothing on it.
     #[error("systemd-networkd leases no address on {0}; `networkctl status {0}` may say why")]
     NoLeases(LinkName),
-    /// systemd-networkd cannot be reached.
-    #[error("systemd-networkd does not answer")]
-    Unreachable(#[source] zlink::Error),
-    /// systemd-networkd hangs.
-    #[error("systemd-networkd has not answered for {0} s")]
-    TimedOut(u64),
-    /// systemd-networkd refused.
-    #[error("systemd-networkd answered {method} with {error}")]
-    Refused {
-        /// What it was asked.
-        method: &'static str,
-        /// What it answered.
-        error: String,
-    },
+    /// systemd-networkd does not answer, or refused.
+    #[error("systemd-networkd did not do its part")]
+    Networkd(#[from] ForeignError),
     /// nft refused.
     #[error("cannot {action} the firewall's table")]
     Nft {

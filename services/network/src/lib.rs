@@ -11,4 +11,3 @@ pub mod nft;
 pub mod places;
 pub mod session;
 pub mod table;
-mod varlink;

@@ -3,9 +3,10 @@
 use crate::{
     error::MachineError,
     links::{Links, Netlink},
-    nft, varlink,
+    nft,
 };
 use model::{NetworkSpec, network::LinkName};
+use runtime::foreign::{self, ForeignError};
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
@@ -35,6 +36,8 @@ pub trait Machine: Clone + Send + Sync + 'static {
 
 /// How long a bridge may take to appear once systemd-networkd has its files.
 const APPEARS: Duration = Duration::from_secs(15);
+/// How long systemd-networkd may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for what ends or begins soon in systemd-networkd, where nothing tells when.
 const BACK_OFF: Duration = Duration::from_millis(10);
 const ATTEMPTS: u32 = 200;
@@ -85,7 +88,7 @@ impl Kernel {
     }
 
     async fn call(&self, method: &'static str, parameters: &Value) -> Result<Value, MachineError> {
-        varlink::call(&self.networkd, method, parameters).await
+        Ok(foreign::call(&self.networkd, method, parameters, PATIENCE).await?.0)
     }
 }
 
@@ -123,7 +126,7 @@ impl Machine for Kernel {
         loop {
             attempt += 1;
             match self.call("io.systemd.Network.Reload", &json!({})).await {
-                Err(MachineError::Refused { error, .. })
+                Err(MachineError::Networkd(ForeignError::Failed { error, .. }))
                     if error.ends_with(".AlreadyReloading") && attempt < ATTEMPTS =>
                 {
                     sleep(BACK_OFF).await;

@@ -44,7 +44,7 @@ impl Fake {
     fn step(&self) -> Result<(), MachineError> {
         let mut state = self.state();
         match state.fails_after {
-            Some(0) => Err(MachineError::TimedOut(0)),
+            Some(0) => Err(MachineError::Vanished),
             left => {
                 state.fails_after = left.map(|left| left - 1);
                 Ok(())

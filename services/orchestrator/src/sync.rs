@@ -248,7 +248,8 @@ fn read_request(checkout: &CheckedOut, entry: &Entry, others: &[&DesiredTenant])
     read_config(tenant, &checkout.path)?;
     let bytes = read(tenant, &checkout.path, "metadata.json")?;
     let ships = |unit: &model::UnitName| {
-        files::read_beneath(&checkout.path, &Path::new("units").join(unit.as_str()), LARGEST_DOCUMENT).is_ok()
+        let mut names = unit.shipped_as().into_iter();
+        names.any(|name| files::read_beneath(&checkout.path, &Path::new("units").join(name), LARGEST_DOCUMENT).is_ok())
     };
     let host = Host { entry, others, ships: &ships };
     admission::admit(&format!("{tenant}:metadata.json"), &bytes, &checkout.revision, &host)

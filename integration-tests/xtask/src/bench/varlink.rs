@@ -72,7 +72,6 @@ fn call(scene: &Scene, socket: &str, method: &str, unit: &str) -> Result<Cost> {
 }
 
 /// Runs on the test host: prints the median in microseconds.
-#[allow(clippy::print_stdout, reason = "the caller reads the figure")]
 pub(crate) fn client(arguments: &Client) -> Result<ExitCode> {
     let stream = UnixStream::connect(&arguments.socket).with_context(|| arguments.socket.display().to_string())?;
     let mut writer = stream.try_clone()?;

@@ -1,5 +1,6 @@
 //! Fetches from and checks out of real repositories: through `git daemon`, through file://, and from servers that lie.
 
+#![allow(clippy::disallowed_methods, reason = "a test runs Git as a person does")]
 // Whoever calls these is a test, though not each of these is one.
 #![allow(clippy::unwrap_used)]
 

@@ -5,7 +5,6 @@ use interfaces::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -184,52 +183,5 @@ fn error_reply<M: Method>(service: String, error: String, parameters: Value) -> 
     match serde_json::from_value(serde_json::json!({ "error": name, "parameters": parameters })) {
         Ok(error) => CallError::Failed(error),
         Err(_) => CallError::Refused { service, error, parameters },
-    }
-}
-
-/// Why a call of a service that is not ours had no reply.
-#[derive(Debug, Error)]
-pub enum ForeignError {
-    /// Nobody listens, or the connection broke.
-    #[error("{service} does not answer")]
-    Unreachable {
-        /// The socket.
-        service: String,
-        /// What the transport said.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It answered with an error.
-    #[error("{error} {parameters}")]
-    Failed {
-        /// The error's name.
-        error: String,
-        /// What it says of it.
-        parameters: Value,
-    },
-}
-
-/// Calls a method of a service that is not ours, as systemd's are, and returns its reply and the descriptors with it.
-///
-/// # Errors
-/// What it answered instead, or that it did not.
-pub async fn call_foreign(
-    socket: &Path,
-    method: &str,
-    parameters: &Value,
-) -> Result<(Value, Vec<OwnedFd>), ForeignError> {
-    let service = socket.display().to_string();
-    let unreachable =
-        |cause: zlink::Error| ForeignError::Unreachable { service: service.clone(), cause: Box::new(cause) };
-    let mut connection = zlink::tokio::unix::connect(socket).await.map_err(unreachable)?;
-    let call = zlink::Call::new(Outgoing { method: method.to_owned(), parameters });
-    connection.send_call(&call, vec![]).await.map_err(unreachable)?;
-    match connection.receive_reply::<Value, Incoming>().await {
-        Ok((Ok(reply), descriptors)) => Ok((reply.into_parameters().unwrap_or(Value::Null), descriptors)),
-        Ok((Err(Incoming { error, parameters }), _)) => Err(ForeignError::Failed { error, parameters }),
-        Err(zlink::Error::VarlinkService(refusal)) => {
-            Err(ForeignError::Failed { error: refusal.inner().to_string(), parameters: Value::Null })
-        }
-        Err(cause) => Err(unreachable(cause)),
     }
 }

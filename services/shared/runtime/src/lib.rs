@@ -5,6 +5,7 @@ mod activation;
 pub mod caller;
 pub mod client;
 mod connection;
+pub mod foreign;
 mod gate;
 mod introspection;
 pub mod log;

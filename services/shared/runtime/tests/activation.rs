@@ -1,6 +1,7 @@
 //! A process that the service manager starts: sockets by sd_listen_fds(3), notices by sd_notify(3), an end by SIGTERM. The
 //! test program runs itself as that process.
 
+#![allow(clippy::disallowed_methods, reason = "the test is the service manager of its own helper")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 use interfaces::storage::CONTRACT;
