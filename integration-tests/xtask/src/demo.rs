@@ -12,6 +12,7 @@ use test_host::{Host, Package};
 use crate::workspace::Workspace;
 use crate::{package, root, tools};
 
+/// The name of a host that is kept, so that it is found again.
 const NAME: &str = "demo";
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(package) => package.clone(),
         None => show.step("The package is built", package::build)?,
     };
-    let host = Host::builder(NAME).package(Package::File(package)).keep(arguments.keep);
+    let host =
+        Host::builder(if arguments.keep { NAME } else { "" }).package(Package::File(package)).keep(arguments.keep);
     let scene = show.step("A host is up, systemd is its PID 1 and the package is installed", || Scene::boot(host))?;
     let told = tell(&show, &scene, &examples);
     if arguments.keep {
@@ -121,6 +123,10 @@ fn from_example<'a>(scene: &'a Scene, examples: &Path, example: &str, name: &str
     let repository = scene.repository(name)?;
     let mut files = Vec::new();
     collect(&root, &root, &mut files)?;
+    // The examples name a server of nobody's; here it is the host's own.
+    files
+        .iter_mut()
+        .for_each(|(_, content)| *content = content.replace("https://git.example.org/", "git://127.0.0.1/"));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, content)| (path.as_str(), content.as_str())).collect();
     repository.commit("The first commit", &files)?;
     Ok(repository)
