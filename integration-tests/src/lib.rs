@@ -72,6 +72,12 @@ impl Scene {
         Repository::create(self, name)
     }
 
+    /// A repository that was made before.
+    #[must_use]
+    pub fn open(&self, name: &str) -> Repository<'_> {
+        Repository::open(self, name)
+    }
+
     /// Makes the system repository and the host follow it.
     ///
     /// # Errors

@@ -17,7 +17,11 @@ impl<'a> Repository<'a> {
              git clone --quiet /srv/git/{name} /srv/work/{name} 2>/dev/null
              cd /srv/work/{name} && git checkout --quiet -B main && git config user.name Tester && git config user.email tester@example.org"
         ))?;
-        Ok(Self { scene, name: name.to_owned() })
+        Ok(Self::open(scene, name))
+    }
+
+    pub(crate) fn open(scene: &'a Scene, name: &str) -> Self {
+        Self { scene, name: name.to_owned() }
     }
 
     /// Writes files into the work tree, commits them and pushes. Returns the commit.

@@ -1,5 +1,7 @@
 //! A system extension shows in the tenant's /usr, owned by the tenant's root, and one that does not fit is refused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use anyhow::Result;
 use integration_tests::{Registration, Scene, manifest};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use integration_tests::{Registration, Scene, manifest, service};
-use serde_json::json;
+use serde_json::{Value, json};
 use test_host::Host;
 
 const UNITS: [&str; 6] = [
@@ -14,43 +14,184 @@ const UNITS: [&str; 6] = [
     "bitbuilder-extension.service",
 ];
 
-/// Waits for the stream of states to show the commit as verified; the stream itself is begun anew when its server dies.
-fn await_verified(scene: &Scene, tenant: &str, revision: &str) -> Result<()> {
-    scene.must(&format!(
-        "timeout 120 sh -c 'until bitbuilder sync {tenant} --wait >/dev/null && bitbuilder status {tenant} --json=short | grep -q \"state.:.verified.*verified.:.{revision}\"; do :; done'"
-    ))?;
-    Ok(())
+/// Begins a convergence, waits until the journal says something, and kills a service at that moment. Prints the tenant's status
+/// right after. The journal is read from a place before the beginning, so that nothing is said too early.
+const KILL_WHEN: &str = r#"
+unit=$1 pattern=$2 begin=$3
+cursor=$(journalctl --lines=1 --output=cat --show-cursor | sed -n 's/^-- cursor: //p')
+exec 3< <(exec journalctl --follow --output=cat --after-cursor="$cursor")
+await() { while read -r -u 3 line; do if [[ $line =~ $1 ]]; then return 0; fi; done; return 1; }
+if [ -n "$unit" ]; then systemctl start "$unit"; pid=$(systemctl show -p MainPID --value "$unit"); fi
+bash -c "$begin" >/dev/null 2>&1 3<&- &
+await "$pattern"
+if [ -n "$unit" ]; then
+    kill -KILL "$pid"
+    await "$unit: Main process exited, code=killed, status=9/KILL"
+    bitbuilder status web --json=short
+fi
+"#;
+
+/// A change of the tenant's repository that needs a certain service, and when to kill it.
+struct Round {
+    unit: &'static str,
+    when: &'static str,
+    begin: &'static str,
+    more: Value,
 }
 
-#[test]
-fn kill_9_of_each_service_in_the_middle_of_a_convergence() -> Result<()> {
+const SYNC: &str = "bitbuilder sync web --wait";
+
+fn round(unit: &'static str, when: &'static str, more: Value) -> Round {
+    Round { unit, when, begin: SYNC, more }
+}
+
+fn when(scene: &Scene, unit: &str, pattern: &str, begin: &str) -> Result<String> {
+    scene.host.write("/run/kill-when", KILL_WHEN)?;
+    scene.must(&format!("timeout 60 bash -eu /run/kill-when '{unit}' '{pattern}' '{begin}'"))
+}
+
+/// A tenant with a forward and a service, verified.
+fn scene() -> Result<Scene> {
     let scene = Scene::boot(Host::builder(""))?;
-    let web = scene.repository("web")?;
-    web.commit(
+    scene.repository("web")?.commit(
         "First",
         &[
-            ("metadata.json", &manifest("web", &["hello.service"], &json!({}))),
+            ("metadata.json", &manifest("web", &["hello.service"], &asks(8100, &json!({})))),
             ("units/hello.service", &service("sleep infinity")),
         ],
     )?;
     scene.follow(&[Registration::new("web")])?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
-    for (round, unit) in UNITS.iter().enumerate() {
-        let forward = json!({ "network": { "forward": [{ "host": 8100 + round, "tenant": 80 }] } });
-        let revision = web.commit(unit, &[("metadata.json", &manifest("web", &["hello.service"], &forward))])?;
-        // Killed as soon as the convergence is under way, and twice more while it lasts.
-        scene.must(&format!(
-            "bitbuilder sync web --wait >/dev/null 2>&1 &
-             for try in 1 2 3; do systemctl kill --signal=KILL {unit} 2>/dev/null; sleep 0.$((try * 2)); done; wait || true"
-        ))?;
-        await_verified(&scene, "web", &revision)?;
-        let generation = scene.status("web")?["generation"].clone();
-        assert_eq!(scene.sync("web")?.code, 0);
-        assert_eq!(scene.status("web")?["generation"], generation, "a second look after {unit} changed something");
-        assert_eq!(scene.must("ip -o link show type bridge | grep -c bb-")?.trim(), "1");
-        assert_eq!(scene.must("nft list table inet bitbuilder | grep -c '81[0-9][0-9]'")?.trim(), "1", "{unit}");
+    Ok(scene)
+}
+
+fn asks(port: u16, more: &Value) -> Value {
+    let mut asked = json!({ "network": { "forward": [{ "host": port, "tenant": 80 }] } });
+    if let (Some(asked), Some(more)) = (asked.as_object_mut(), more.as_object()) {
+        asked.extend(more.clone());
     }
-    assert_eq!(scene.must("ls /var/lib/bitbuilder/git/web/checkouts | wc -l")?.trim(), "1", "old checkouts were left");
+    asked
+}
+
+fn each(scene: &Scene, rounds: &[Round]) -> Result<()> {
+    let mut port = 8100;
+    for (number, round) in rounds.iter().enumerate() {
+        if round.unit == "bitbuilder-network.service" {
+            port += 1;
+        }
+        let unit = format!("{} in round {number}", round.unit);
+        let content = manifest("web", &["hello.service"], &asks(port, &round.more));
+        let revision = scene.open("web").commit(&unit, &[("metadata.json", &content)])?;
+        let status: Value = serde_json::from_str(&when(scene, round.unit, round.when, round.begin)?)?;
+        assert_ne!(status["verified"], json!(revision), "{unit} was killed too late: {status:#}");
+        scene.must("if [ -e /run/gate ]; then exec 8<>/run/gate; rm /run/gate; fi")?;
+        scene.await_status(&format!("\"verified\":\"{revision}\""))?;
+        assert_eq!(scene.sync("web")?.code, 0, "{unit}");
+        let generation = scene.expect_state("web", "verified")?["generation"].clone();
+        assert_eq!(scene.sync("web")?.code, 0, "{unit}");
+        assert_eq!(scene.status("web")?["generation"], generation, "a second look after {unit} changed something");
+        let layers = round.more.pointer("/extensions/sysext/0").and_then(Value::as_str).unwrap_or_default();
+        nothing_is_left(scene, &unit, &revision, port, layers)?;
+    }
+    Ok(())
+}
+
+/// What there is belongs to the one commit that runs.
+fn nothing_is_left(scene: &Scene, unit: &str, revision: &str, port: u16, layer: &str) -> Result<()> {
+    let mounted = if layer.is_empty() { String::new() } else { format!("/run/bitbuilder/extensions/{layer}\n") };
+    for (command, expected) in [
+        ("ip -o link show type bridge | grep -c bb-", "1\n"),
+        ("nft list map inet bitbuilder forwards | grep -o '81[0-9][0-9]'", &*format!("{port}\n")),
+        ("nft list tables | grep -c bitbuilder", "1\n"),
+        ("ls /run/systemd/network | grep -c bitbuilder", "2\n"),
+        ("ls /var/lib/bitbuilder/git/web/checkouts", &*format!("{revision}\n")),
+        ("ls -A /var/lib/bitbuilder/git/web | tr '\\n' ' '", "checkouts git.config lock mirror.git record.json "),
+        ("ls -A /var/lib/tenants", "web\n"),
+        ("ls -A /var/lib/tenants/web | tr '\\n' ' '", ".#root.lck config data extensions root runtime services "),
+        ("findmnt -rn -o TARGET | grep /run/bitbuilder/extensions/ | sed s/-[0-9a-f]*$// || true", &*mounted),
+        ("machinectl list --no-legend | wc -l", "1\n"),
+        ("systemctl list-units --state=failed --plain --no-legend 'bitbuilder-*' tenant-manager.service", ""),
+        ("systemctl -M web is-active hello.service", "active\n"),
+    ] {
+        assert_eq!(scene.must(command)?, expected, "{unit}: {command}");
+    }
+    Ok(())
+}
+
+#[test]
+fn kill_9_of_who_lays_the_ground() -> Result<()> {
+    let scene = scene()?;
+    let image = "/var/lib/bitbuilder/images/sysext/one.raw";
+    scene.must(&format!(
+        "btrfs subvolume snapshot /var/lib/machines/debian /var/lib/machines/other
+         cd $(mktemp -d) && mkdir -p usr/lib/extension-release.d && echo ID=_any >usr/lib/extension-release.d/extension-release.one
+         mksquashfs . {image} -quiet -no-progress -all-root"
+    ))?;
+    each(
+        &scene,
+        &[
+            round("bitbuilder-storage.service", "step=.*ensure storage", json!({ "image": "other" })),
+            round("bitbuilder-network.service", "step=.*ensure network", json!({ "image": "other" })),
+            round(
+                "bitbuilder-extension.service",
+                "step=.*ensure extensions",
+                json!({ "image": "other", "extensions": { "sysext": ["one"] } }),
+            ),
+            round("bitbuilder-extension.service", "step=.*ensure no extensions", json!({ "image": "other" })),
+            round("bitbuilder-storage.service", "step=.*ensure storage", json!({})),
+        ],
+    )
+}
+
+#[test]
+fn kill_9_of_who_decides_fetches_and_starts() -> Result<()> {
+    let scene = scene()?;
+    // While the gate is there, the Git server has been called and says nothing.
+    scene.host.write(
+        "/etc/systemd/system/git-daemon@.service.d/gate.conf",
+        "[Service]\nExecStartPre=/bin/sh -c 'while [ -e /run/gate ]; do read line </run/gate || true; done'\n",
+    )?;
+    scene.must("systemctl daemon-reload")?;
+    let through_the_gate = "mkfifo /run/gate; bitbuilder sync web --wait";
+    each(
+        &scene,
+        &[
+            Round {
+                begin: through_the_gate,
+                ..round("bitbuilder-git-sync.service", "Starting git-daemon@", json!({}))
+            },
+            round("bitbuilder-git-sync.service", "^fetched .*repository=web", json!({})),
+            round("tenant-manager.service", "step=.*write down commit", json!({})),
+            round("tenant-manager.service", "step=.*restart [(]", json!({})),
+            round("bitbuilder-orchestrator.service", "^admitted tenant=web", json!({})),
+            round("bitbuilder-orchestrator.service", "step=.*restart [(]", json!({})),
+            Round {
+                begin: "mkfifo /run/gate; systemd-run -M web --wait --quiet varlinkctl call /run/bitbuilder/io.bitbuilder.Guest io.bitbuilder.Guest.Sync {}",
+                ..round("bitbuilder-guest@web.service", "Starting git-daemon@", json!({}))
+            },
+        ],
+    )
+}
+
+#[test]
+fn a_reboot_in_the_middle_of_a_convergence() -> Result<()> {
+    let scene = scene()?;
+    for number in 0..2 {
+        let revision = scene.open("web").commit("Next", &[("number", &format!("{number}"))])?;
+        when(&scene, "", "step=.*restart [(]", SYNC)?;
+        if number == 0 {
+            scene.host.reboot()?
+        } else {
+            scene.host.power_loss()?
+        }
+        scene.await_status(&format!("\"verified\":\"{revision}\""))?;
+        let status = scene.expect_state("web", "verified")?;
+        assert_eq!(status["reason"], json!(null), "{status:#}");
+        let history =
+            scene.must("journalctl -o cat -u bitbuilder-orchestrator.service | grep 'did not hold' || true")?;
+        assert_eq!(history, "", "a reboot was taken for the commit's fault");
+        nothing_is_left(&scene, "a reboot", &revision, 8100, "")?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! The repository tests itself: which crate may depend on which, where dangerous dependencies live, how long a file may be,
 //! and that units, sockets and the package agree.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
