@@ -10,11 +10,9 @@ pub const ROOT: &str = "root";
 pub const SPARE_ROOT: &str = ".root.new";
 /// What the tenant keeps: bound to /srv/data in it.
 pub const DATA: &str = "data";
-/// May be a link to a checkout, which the tenant manager makes.
-pub const CONFIG: &str = "config";
-/// Every directory beside the root, parents first.
-pub const DIRECTORIES: [&str; 7] =
-    [CONFIG, DATA, "extensions", "extensions/sysext", "extensions/confext", "services", "runtime"];
+/// Every directory beside the root, parents first. Not `config`: the tenant manager makes it, a link to a checkout.
+pub const DIRECTORIES: [&str; 6] =
+    [DATA, "extensions", "extensions/sysext", "extensions/confext", "services", "runtime"];
 /// Nobody but root may pass the tenant's directory: a tenant's own root can make set-user-ID files below it.
 pub const PRIVATE: u32 = 0o700;
 
@@ -107,7 +105,6 @@ pub fn difference(image: &ImageName, found: &Found) -> Result<Vec<Change>, Obsta
         match found.directories.get(name).copied().unwrap_or(Entry::Absent) {
             Entry::Absent => changes.push(Change::MakeDirectory(name)),
             Entry::Directory { .. } => {}
-            Entry::Link if name == CONFIG => {}
             Entry::Link | Entry::Other => return Err(Obstacle::NotADirectory(name)),
         }
     }
@@ -237,8 +234,6 @@ mod tests {
         assert_eq!((changes[0], changes.len()), (Change::MakeTop, DIRECTORIES.len() + 2));
         changes.into_iter().for_each(|change| apply(change, &wanted, &mut found));
         assert_eq!(difference(&wanted, &found), Ok(vec![]));
-        found.directories.insert(CONFIG, Entry::Link);
-        assert_eq!(difference(&wanted, &found), Ok(vec![]));
     }
 
     #[test]
@@ -252,7 +247,7 @@ mod tests {
         let foreign = Found { root: Root::Foreign, ..whole.clone() };
         assert_eq!(difference(&image("a"), &foreign), Err(Obstacle::ForeignRoot));
         assert!(!intact(&image("a"), &foreign));
-        for (name, entry) in [(DATA, Entry::Link), (CONFIG, Entry::Other), ("services", Entry::Other)] {
+        for (name, entry) in [(DATA, Entry::Link), ("services", Entry::Other)] {
             let mut taken = whole.clone();
             taken.directories.insert(name, entry);
             assert_eq!(difference(&image("a"), &taken), Err(Obstacle::NotADirectory(name)));

@@ -1,6 +1,7 @@
 //! What the tenant manager asks of the host's service manager. The real one is in [`crate::units`]; tests have one that
 //! remembers what it was asked.
 
+use crate::blame::Ending;
 use host::systemd::SystemdError;
 use model::{Limits, TenantName, observed::InstanceState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,10 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn stop(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Limits a running tenant.
     fn limit(&self, tenant: &TenantName, limits: &Limits) -> impl Future<Output = Result<(), SystemdError>> + Send;
-    /// Why a tenant's unit is not up, as far as anybody said.
-    fn explain(&self, tenant: &TenantName) -> impl Future<Output = String> + Send;
+    /// How a tenant's unit ended, as far as anybody said.
+    fn ending(&self, tenant: &TenantName) -> impl Future<Output = Ending> + Send;
+    /// Whether the host is going down.
+    fn stopping(&self) -> impl Future<Output = Result<bool, SystemdError>> + Send;
     /// The tenants whose polling timers run.
     fn polled(&self) -> impl Future<Output = Result<BTreeSet<TenantName>, SystemdError>> + Send;
     /// Starts a tenant's polling timer.

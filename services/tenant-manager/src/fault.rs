@@ -37,14 +37,25 @@ pub enum Fault {
     /// The tenant is not up.
     #[error("{0} does not run")]
     NotRunning(TenantName),
-    /// A tenant's service manager answers nonsense.
-    #[error("the service manager of {tenant} answers {answer:?}")]
-    Answer {
+    /// The start of a tenant ended by what the host did.
+    #[error("{tenant} was not started: {reason}")]
+    NotStarted {
+        /// Which.
+        tenant: TenantName,
+        /// What the service manager, its unit and journal say.
+        reason: String,
+    },
+    /// A running tenant's own service manager does not answer, or not in its words.
+    #[error("the service manager of {tenant} does not answer: {reason}")]
+    Unanswered {
         /// Whose.
         tenant: TenantName,
-        /// The part that cannot be.
-        answer: String,
+        /// What was tried, or answered.
+        reason: String,
     },
+    /// The host ends all tenants.
+    #[error("the host is going down")]
+    GoingDown,
     /// A tenant's journal holds nothing.
     #[error("{0} has said nothing yet")]
     Silent(TenantName),
@@ -67,11 +78,15 @@ impl Fault {
             Self::NoSuchTenant(tenant) => Error::NoSuchTenant { tenant },
             Self::Unit(fault) => Error::NoSuchUnit { unit: fault.unit, reason: fault.reason },
             Self::Start { tenant, reason } => Error::StartFailed { tenant, reason },
+            Self::Unanswered { tenant, reason } => {
+                Error::StartFailed { tenant, reason: format!("its service manager does not answer: {reason}") }
+            }
             Self::NotRunning(tenant) => Error::NotRunning { tenant },
             Self::File(_)
             | Self::Systemd(_)
             | Self::Command(_)
-            | Self::Answer { .. }
+            | Self::NotStarted { .. }
+            | Self::GoingDown
             | Self::Silent(_)
             | Self::Accounts(_) => Error::Failed { action: action.to_owned(), reason: runtime::chain(&self) },
         }

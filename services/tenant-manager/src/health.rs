@@ -1,8 +1,8 @@
 //! What a tenant's own service manager says of the tenant's services. The tenant may have put anything in its place, so
 //! the answer is bounded in time and size and must look exactly as systemctl(1) writes it.
 
-use crate::fault::Fault;
-use host::command::Command;
+use crate::{fault::Fault, text};
+use host::command::{Command, CommandError};
 use interfaces::tenant::Service;
 use model::{TenantName, UnitName};
 use nix::time::{ClockId, clock_gettime};
@@ -15,7 +15,7 @@ const PROPERTIES: &str = "--property=Id,ActiveState,SubState,Result,ActiveEnterT
 /// Asks a running tenant.
 ///
 /// # Errors
-/// It does not answer in time, or with nonsense.
+/// It does not answer in time, or with nonsense, or cannot be asked.
 pub async fn ask(tenant: &TenantName, services: &[UnitName]) -> Result<Vec<Service>, Fault> {
     if services.is_empty() {
         return Ok(Vec::new());
@@ -25,8 +25,13 @@ pub async fn ask(tenant: &TenantName, services: &[UnitName]) -> Result<Vec<Servi
         .args(services.iter().map(UnitName::as_str))
         .within(PATIENCE)
         .run()
-        .await?;
-    parse(services, &shown, now()).map_err(|answer| Fault::Answer { tenant: tenant.clone(), answer })
+        .await;
+    let unanswered = |reason| Fault::Unanswered { tenant: tenant.clone(), reason };
+    let shown = shown.map_err(|fault| match fault {
+        CommandError::Start { .. } => Fault::Command(fault),
+        CommandError::TimedOut { .. } | CommandError::Failed { .. } => unanswered(text::printable(&fault.to_string())),
+    })?;
+    parse(services, &shown, now()).map_err(|answer| unanswered(format!("it says {answer:?}")))
 }
 
 /// CLOCK_MONOTONIC, which tenants share with the host, in microseconds.

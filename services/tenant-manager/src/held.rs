@@ -13,6 +13,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 use tracing::warn;
@@ -25,6 +26,13 @@ pub struct Held {
     running: Records<InstanceSpec>,
 }
 
+/// When it was noted what a tenant was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartMark {
+    inode: u64,
+    written: (i64, i64),
+}
+
 /// What is held for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
@@ -32,6 +40,8 @@ pub struct Holding {
     pub record: Record<InstanceSpec>,
     /// Whether it is started at boot.
     pub at_boot: bool,
+    /// Whether the record outlives the host's next boot. One of what was started means nothing when that has ended.
+    pub lasting: bool,
 }
 
 impl Held {
@@ -52,13 +62,13 @@ impl Held {
     /// A record is there and cannot be read.
     pub fn read(&self, tenant: &TenantName) -> Result<Option<Holding>, FileError> {
         if let Some(record) = understood(self.boot.read(tenant))? {
-            return Ok(Some(Holding { record, at_boot: true }));
+            return Ok(Some(Holding { record, at_boot: true, lasting: true }));
         }
-        let lasting = match understood(self.stopped.read(tenant))? {
-            Some(record) => Some(record),
-            None => understood(self.running.read(tenant))?,
-        };
-        Ok(lasting.map(|record| Holding { record, at_boot: false }))
+        if let Some(record) = understood(self.stopped.read(tenant))? {
+            return Ok(Some(Holding { record, at_boot: false, lasting: true }));
+        }
+        let started = understood(self.running.read(tenant))?;
+        Ok(started.map(|record| Holding { record, at_boot: false, lasting: false }))
     }
 
     /// What a tenant was started with last, whether or not it still runs.
@@ -75,6 +85,21 @@ impl Held {
     /// It cannot be written.
     pub fn note_started(&self, tenant: &TenantName, record: &Record<InstanceSpec>) -> Result<(), FileError> {
         self.running.write(tenant, record).map(drop)
+    }
+
+    /// Forgets what a tenant was started with.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_started(&self, tenant: &TenantName) -> Result<(), FileError> {
+        self.running.remove(tenant).map(drop)
+    }
+
+    /// Tells one start's note from another's.
+    #[must_use]
+    pub fn start_mark(&self, tenant: &TenantName) -> Option<StartMark> {
+        let found = fs::symlink_metadata(self.running.path(tenant)).ok()?;
+        Some(StartMark { inode: found.ino(), written: (found.mtime(), found.mtime_nsec()) })
     }
 
     /// The tenants for which anything is held, in order.

@@ -1,6 +1,7 @@
 //! Starts, stops and looks after the tenants' processes: one systemd-nspawn container each, in a unit of its own that
 //! outlives this service.
 
+pub mod blame;
 pub mod containers;
 pub mod fault;
 pub mod health;
@@ -17,3 +18,4 @@ pub mod run;
 pub mod session;
 pub mod text;
 pub mod units;
+mod view;

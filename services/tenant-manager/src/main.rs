@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use interfaces::tenant::CONTRACT;
 use model::TenantName;
 use runtime::{Identify, Options, caller::HostUsers};
-use std::{io, path::Path, process::ExitCode};
+use std::{cell::Cell, io, path::Path, process::ExitCode};
 use tenant_manager::{manager::Manager, paths::Paths, run, session::Session, units::Units};
 
 /// Starts, stops and looks after the tenants' processes
@@ -27,7 +27,11 @@ fn main() -> ExitCode {
     let paths = Paths::below(Path::new("/"));
     match Arguments::parse().verb {
         Some(Verb::Run { tenant }) => {
-            runtime::run("tenant-manager run", async { run::run(&paths, &tenant).await.map(drop) })
+            let tenants = Cell::new(false);
+            let code = runtime::run("tenant-manager run", async {
+                run::run(&paths, &tenant).await.map(drop).inspect_err(|fault| tenants.set(fault.is_tenants()))
+            });
+            if tenants.get() { ExitCode::from(run::TENANTS_FAULT) } else { code }
         }
         None => runtime::run("tenant-manager", async {
             let users = HostUsers::look_up()?;

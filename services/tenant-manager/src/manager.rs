@@ -2,11 +2,12 @@
 //! be called again after it was killed at any point.
 
 use crate::{
+    blame,
     containers::Containers,
     fault::Fault,
-    held::{Held, Holding},
+    held::{Held, Holding, StartMark},
     paths::Paths,
-    polling, repository_units,
+    polling, repository_units, view,
 };
 use host::{files::FileError, records::Record, systemd::SystemdError, turns::Turns};
 use interfaces::tenant::Instance;
@@ -44,13 +45,15 @@ impl<C: Containers> Manager<C> {
         let _turn = self.turns.take(tenant).await;
         Holding::accept(self.held.read(tenant)?.as_ref(), generation)?;
         self.check(tenant, &spec)?;
+        // Before the record: a caller that finds the record as it should be does not call again.
+        let linked = view::ensure(&self.paths.config(tenant), &self.paths.checkout(tenant, &spec.revision))?;
         let record = Record { generation, spec };
         let written = self.held.write(tenant, &record)?;
         let limited = self.limit(tenant, &record).await?;
-        if written || limited {
+        if written || limited || linked {
             info!(%tenant, generation, revision = record.spec.revision.short(), limited, "written down");
         }
-        Ok(written || limited)
+        Ok(written || limited || linked)
     }
 
     /// Nobody but the host gives out uids, and a tenant never gets any but a slot's.
@@ -92,7 +95,8 @@ impl<C: Containers> Manager<C> {
         if self.state(tenant).await? == InstanceState::Active {
             return Ok(false);
         }
-        self.came_up(tenant, self.containers.start(tenant).await).await?;
+        let before = self.held.start_mark(tenant);
+        self.came_up(tenant, before, self.containers.start(tenant).await).await?;
         info!(%tenant, generation, "started");
         Ok(true)
     }
@@ -104,7 +108,8 @@ impl<C: Containers> Manager<C> {
     pub async fn restart(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
         let _turn = self.turns.take(tenant).await;
         self.bring_up(tenant, generation).await?;
-        self.came_up(tenant, self.containers.restart(tenant).await).await?;
+        let before = self.held.start_mark(tenant);
+        self.came_up(tenant, before, self.containers.restart(tenant).await).await?;
         info!(%tenant, generation, "restarted");
         Ok(true)
     }
@@ -146,16 +151,30 @@ impl<C: Containers> Manager<C> {
     }
 
     /// A tenant that did not come up is not tried again behind its owner's back.
-    async fn came_up(&self, tenant: &TenantName, started: Result<(), SystemdError>) -> Result<(), Fault> {
-        let result = match started {
+    async fn came_up(
+        &self,
+        tenant: &TenantName,
+        before: Option<StartMark>,
+        started: Result<(), SystemdError>,
+    ) -> Result<(), Fault> {
+        let job = match started {
             Err(SystemdError::Job { result, .. }) => result,
             other => return Ok(other?),
         };
-        let reason = self.containers.explain(tenant).await;
-        if let Err(fault) = self.containers.stop(tenant).await {
+        let ending = self.containers.ending(tenant).await;
+        let entered = self.held.start_mark(tenant).is_some_and(|mark| before != Some(mark));
+        let stopping = self.containers.stopping().await;
+        // Somebody who canceled the start has other plans for the unit.
+        if job == "failed"
+            && let Err(fault) = self.containers.stop(tenant).await
+        {
             warn!(%tenant, "it may be started again: {}", runtime::chain(&fault));
         }
-        Err(Fault::Start { tenant: tenant.clone(), reason: format!("its start ended as {result}; {reason}") })
+        let reason = format!("its start ended as {job}; {}", ending.explained());
+        match blame::is_tenants(&job, stopping?, entered, &ending) {
+            true => Err(Fault::Start { tenant: tenant.clone(), reason }),
+            false => Err(Fault::NotStarted { tenant: tenant.clone(), reason }),
+        }
     }
 
     async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {
@@ -185,9 +204,13 @@ impl<C: Containers> Manager<C> {
         };
         let mut instances = Vec::new();
         for name in tenants {
-            let Some(Holding { record, .. }) = self.held.read(&name)? else { continue };
+            let Some(Holding { record, lasting, .. }) = self.held.read(&name)? else { continue };
             let state = states.remove(&name).unwrap_or(InstanceState::Inactive);
             let running = self.running(&name, state)?;
+            if !lasting && running.is_none() {
+                // Only what an ended start left.
+                continue;
+            }
             instances.push(Instance { tenant: name, generation: record.generation, spec: record.spec, state, running });
         }
         Ok(instances)
@@ -205,11 +228,24 @@ impl<C: Containers> Manager<C> {
             | InstanceState::Failed
             | InstanceState::Activating
             | InstanceState::Deactivating => {
-                return Err(Fault::NotRunning(tenant.clone()));
+                let stopping = self.containers.stopping().await?;
+                return Err(if stopping { Fault::GoingDown } else { Fault::NotRunning(tenant.clone()) });
             }
         }
         let started_with = self.held.started_with(tenant)?.ok_or_else(|| Fault::NotRunning(tenant.clone()))?;
         Ok(started_with.spec.services)
+    }
+
+    /// Why a tenant that ran did not answer: it may have ended in the meantime.
+    pub async fn unanswered(&self, tenant: &TenantName, fault: Fault) -> Fault {
+        if !matches!(fault, Fault::Unanswered { .. }) {
+            return fault;
+        }
+        match self.containers.stopping().await {
+            Ok(true) => Fault::GoingDown,
+            Ok(false) => self.running_services(tenant).await.err().unwrap_or(fault),
+            Err(cause) => cause.into(),
+        }
     }
 
     /// Refuses a tenant that nothing is held for.

@@ -1,6 +1,7 @@
 //! The verbs against a service manager that remembers what it was asked.
 
 use super::*;
+use crate::blame::Ending;
 use model::{Limits, Revision};
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,11 @@ struct Machine {
     polled: BTreeSet<TenantName>,
     asked: Vec<String>,
     refuses: bool,
+    /// Whether a start that fails got as far as the tenant's own processes.
+    enters: bool,
+    /// How the job of a start that fails ends, if not as failed.
+    job: Option<&'static str>,
+    stopping: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,11 +63,18 @@ impl Containers for Fake {
         let mut machine = self.machine.lock().unwrap();
         if machine.refuses {
             machine.states.insert(tenant.clone(), InstanceState::Activating);
-            return Err(SystemdError::Job { action: "start", unit: tenant.to_string(), result: "failed".to_owned() });
+            if machine.enters {
+                let record = self.held.read(tenant).unwrap().unwrap().record;
+                self.held.forget_started(tenant).unwrap();
+                self.held.note_started(tenant, &record).unwrap();
+            }
+            let result = machine.job.unwrap_or("failed").to_owned();
+            return Err(SystemdError::Job { action: "start", unit: tenant.to_string(), result });
         }
         machine.states.insert(tenant.clone(), InstanceState::Active);
         // As `run` does.
         let record = self.held.read(tenant).unwrap().unwrap().record;
+        self.held.forget_started(tenant).unwrap();
         self.held.note_started(tenant, &record).unwrap();
         Ok(())
     }
@@ -81,8 +94,12 @@ impl Containers for Fake {
         Ok(())
     }
 
-    async fn explain(&self, _tenant: &TenantName) -> String {
-        "result exit-code".to_owned()
+    async fn ending(&self, _tenant: &TenantName) -> Ending {
+        Ending { result: Some("exit-code".to_owned()), status: 1, said: String::new() }
+    }
+
+    async fn stopping(&self) -> Result<bool, SystemdError> {
+        Ok(self.machine.lock().unwrap().stopping)
     }
 
     async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
@@ -111,6 +128,7 @@ fn fixture() -> Fixture {
     let root = tempfile::tempdir().unwrap();
     let paths = Paths::below(root.path());
     let web: TenantName = "web".parse().unwrap();
+    fs::create_dir_all(root.path().join("var/lib/tenants/web")).unwrap();
     for digit in ["a", "b"] {
         let revision: Revision = digit.repeat(40).parse().unwrap();
         let units = paths.checkout(&web, &revision).join("units");
@@ -123,9 +141,13 @@ fn fixture() -> Fixture {
 
 #[tokio::test]
 async fn a_tenants_life_changes_what_differs_and_nothing_else() {
-    let Fixture { fake, manager, web, root: _root } = fixture();
+    let Fixture { fake, manager, web, root } = fixture();
+    let config = root.path().join("var/lib/tenants/web/config");
     assert!(matches!(manager.start(&web, 1).await, Err(Fault::NoSuchTenant(_))));
     assert!(manager.ensure(&web, 1, spec("a")).await.unwrap());
+    assert!(config.join("units/hello.service").is_file());
+    fs::remove_file(&config).unwrap();
+    assert!(manager.ensure(&web, 1, spec("a")).await.unwrap(), "the view is made anew");
     assert!(!manager.ensure(&web, 2, spec("a")).await.unwrap());
     assert!(matches!(manager.ensure(&web, 1, spec("b")).await, Err(Fault::Stale(_))));
     assert!(manager.start(&web, 2).await.unwrap());
@@ -142,6 +164,7 @@ async fn a_tenants_life_changes_what_differs_and_nothing_else() {
 
     // More than limits differ: the running tenant keeps what it has until it is restarted.
     assert!(manager.ensure(&web, 5, spec("b")).await.unwrap());
+    assert!(fs::read_link(&config).unwrap().ends_with("b".repeat(40)));
     assert_eq!(fake.asked(), [""; 0]);
     assert_eq!(manager.list(Some(web.clone())).await.unwrap()[0].running, Some(limited));
     assert!(manager.restart(&web, 5).await.unwrap());
@@ -171,10 +194,49 @@ async fn a_limit_that_was_written_but_not_applied_is_applied_by_the_next_call() 
 async fn a_tenant_that_does_not_come_up_is_not_tried_again() {
     let Fixture { fake, manager, web, root: _root } = fixture();
     manager.ensure(&web, 1, spec("a")).await.unwrap();
-    fake.machine.lock().unwrap().refuses = true;
+    *fake.machine.lock().unwrap() = Machine { refuses: true, enters: true, ..Machine::default() };
     let fault = manager.start(&web, 1).await.unwrap_err();
-    assert_eq!(fault.to_string(), "web did not come up: its start ended as failed; result exit-code");
+    assert_eq!(fault.to_string(), "web did not come up: its start ended as failed; result exit-code; status 1");
     assert_eq!(fake.asked(), ["start web", "stop web"]);
+}
+
+#[tokio::test]
+async fn what_the_host_did_is_not_the_tenants_fault() {
+    let Fixture { fake, manager, web, root: _root } = fixture();
+    manager.ensure(&web, 1, spec("a")).await.unwrap();
+    manager.start(&web, 1).await.unwrap();
+    assert_eq!(fake.asked(), ["start web"]);
+    let refusals = [
+        (Machine { enters: true, job: Some("canceled"), ..Machine::default() }, vec!["start web"]),
+        (Machine { enters: true, stopping: true, ..Machine::default() }, vec!["start web", "stop web"]),
+        // The note that is there is of the start before.
+        (Machine::default(), vec!["start web", "stop web"]),
+    ];
+    for (machine, asked) in refusals {
+        *fake.machine.lock().unwrap() = Machine { refuses: true, ..machine };
+        let fault = manager.restart(&web, 1).await.unwrap_err();
+        assert!(matches!(fault, Fault::NotStarted { .. }), "{fault}");
+        assert_eq!(fake.asked(), asked);
+    }
+    let silent = || Fault::Unanswered { tenant: "web".parse().unwrap(), reason: String::new() };
+    fake.machine.lock().unwrap().states.insert(web.clone(), InstanceState::Active);
+    assert!(matches!(manager.unanswered(&web, silent()).await, Fault::Unanswered { .. }));
+    fake.machine.lock().unwrap().stopping = true;
+    assert!(matches!(manager.unanswered(&web, silent()).await, Fault::GoingDown));
+    *fake.machine.lock().unwrap() = Machine::default();
+    assert!(matches!(manager.unanswered(&web, silent()).await, Fault::NotRunning(_)));
+    assert!(matches!(manager.running_services(&web).await, Err(Fault::NotRunning(_))));
+    fake.machine.lock().unwrap().stopping = true;
+    assert!(matches!(manager.running_services(&web).await, Err(Fault::GoingDown)));
+}
+
+#[tokio::test]
+async fn what_an_ended_start_left_is_no_tenant() {
+    let Fixture { fake, manager, web, root: _root } = fixture();
+    fake.held.note_started(&web, &Record { generation: 1, spec: spec("a") }).unwrap();
+    assert_eq!(manager.list(None).await.unwrap(), []);
+    fake.machine.lock().unwrap().states.insert(web.clone(), InstanceState::Active);
+    assert_eq!(manager.list(None).await.unwrap()[0].running, Some(spec("a")));
 }
 
 #[tokio::test]

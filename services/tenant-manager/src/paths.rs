@@ -37,7 +37,13 @@ impl Paths {
     /// The files of one commit of a tenant's repository. Whoever pushed chose everything below.
     #[must_use]
     pub fn checkout(&self, tenant: &TenantName, revision: &Revision) -> PathBuf {
-        self.root.join(format!("var/lib/bitbuilder/git/{tenant}/checkouts/{revision}"))
+        self.checkouts().join(format!("{tenant}/checkouts/{revision}"))
+    }
+
+    /// Where all tenants' checkouts are, filled by git-sync.
+    #[must_use]
+    pub fn checkouts(&self) -> PathBuf {
+        self.root.join("var/lib/bitbuilder/git")
     }
 
     /// The tenant's root volume. The tenant chose everything below.
@@ -50,6 +56,12 @@ impl Paths {
     #[must_use]
     pub fn data(&self, tenant: &TenantName) -> PathBuf {
         self.tenant(tenant).join("data")
+    }
+
+    /// The view of the checkout that the tenant's next start shows.
+    #[must_use]
+    pub fn config(&self, tenant: &TenantName) -> PathBuf {
+        self.tenant(tenant).join("config")
     }
 
     /// What exists only while the tenant runs.

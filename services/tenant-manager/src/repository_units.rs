@@ -50,8 +50,7 @@ pub struct Shipped {
 pub fn read(checkout: &Path, unit: &UnitName) -> Result<Shipped, NoSuchUnit> {
     let refused = |reason: String| NoSuchUnit { unit: unit.clone(), reason };
     let units = Path::new("units");
-    let names = [Some(unit.to_string()), template(unit)];
-    for name in names.into_iter().flatten() {
+    for name in unit.shipped_as() {
         let content = match files::read_beneath(checkout, &units.join(&name), LARGEST) {
             Ok(content) => content,
             Err(fault) if fault.is_absent() => continue,
@@ -64,12 +63,6 @@ pub fn read(checkout: &Path, unit: &UnitName) -> Result<Shipped, NoSuchUnit> {
         return Ok(Shipped { unit: unit.clone(), file: name, content, drop_ins });
     }
     Err(refused("the repository has no such file".to_owned()))
-}
-
-/// `getty@.service` for `getty@tty1.service`.
-fn template(unit: &UnitName) -> Option<String> {
-    let (prefix, _) = unit.as_str().split_once('@')?;
-    Some(format!("{prefix}@.service"))
 }
 
 fn explained(fault: &files::FileError) -> String {

@@ -3,17 +3,26 @@
 
 mod command_line;
 mod layers;
+mod pinned;
 mod service_units;
 
 use crate::{held::Held, paths::Paths, repository_units::NoSuchUnit, units};
 use command_line::Container;
 use host::{command::CommandError, files::FileError, systemd::SystemdError};
-use model::TenantName;
+use model::{Revision, TenantName};
 use nix::mount::{MsFlags, mount};
-use std::{convert::Infallible, fs, io, os::unix::process::CommandExt, path::PathBuf};
+use std::{
+    convert::Infallible,
+    fs, io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+};
 use thiserror::Error;
 
 const NSPAWN: &str = "/usr/bin/systemd-nspawn";
+/// The exit code for what is wrong with the tenant (EX_DATAERR of sysexits.h(3head)); any other before systemd-nspawn runs
+/// is the host's.
+pub const TENANTS_FAULT: u8 = 65;
 
 /// Why a tenant cannot be started.
 #[derive(Debug, Error)]
@@ -36,6 +45,9 @@ pub enum RunError {
     /// A layer cannot be mapped to its uids.
     #[error("cannot map the layer {}", .0.display())]
     Map(PathBuf, #[source] Box<CommandError>),
+    /// The tenant has something else in the place of its /usr.
+    #[error("{} is not a directory in the tenant's own root", .0.display())]
+    Usr(PathBuf, #[source] nix::Error),
     /// A link among its extensions.
     #[error("the extension link {} {}", .0.display(), .1)]
     Link(PathBuf, &'static str),
@@ -52,6 +64,24 @@ pub enum RunError {
     Exec(#[source] io::Error),
 }
 
+impl RunError {
+    /// Whether the tenant or its repository is at fault, and no other attempt of this host would help.
+    #[must_use]
+    pub fn is_tenants(&self) -> bool {
+        match self {
+            Self::Unit(_) | Self::Usr(..) => true,
+            Self::NotHeld(_)
+            | Self::File(_)
+            | Self::Limit(_)
+            | Self::Mount(..)
+            | Self::Map(..)
+            | Self::Link(..)
+            | Self::Extensions { .. }
+            | Self::Exec(_) => false,
+        }
+    }
+}
+
 /// Becomes the tenant's process tree.
 ///
 /// # Errors
@@ -60,13 +90,16 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     let held = Held::at(paths);
     let record = held.read(tenant)?.ok_or_else(|| RunError::NotHeld(tenant.clone()))?.record;
     let spec = &record.spec;
+    // Of an earlier start, which ended.
+    held.forget_started(tenant)?;
     // At each start, whoever asked for it: what is set on a unit lasts until the host's next boot only.
     units::limit(tenant, &spec.limits).await.map_err(|fault| RunError::Limit(Box::new(fault)))?;
 
     let scratch = paths.runtime(tenant);
     fs::create_dir_all(&scratch).map_err(FileError::new("create", &scratch))?;
     mount_scratch(&scratch).map_err(|cause| RunError::Mount(scratch.clone(), cause))?;
-    let checkout = paths.checkout(tenant, &spec.revision);
+    let checkout = scratch.join("config");
+    bind_checkout(paths, tenant, &spec.revision, &checkout)?;
     let unit_files = scratch.join("units");
     service_units::assemble(&checkout, &spec.services, &unit_files)?;
     let root = paths.tenant_root(tenant);
@@ -76,7 +109,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     }
     let usr = match linked.as_slice() {
         [] => None,
-        extensions => Some(layers::compose(&root.join("usr"), extensions, spec.uids, &scratch.join("layers")).await?),
+        extensions => Some(layers::compose(&root, extensions, spec.uids, &scratch.join("layers")).await?),
     };
     let guest = paths.guest(tenant);
     let container = Container {
@@ -98,8 +131,17 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     Err(RunError::Exec(cause))
 }
 
+/// Whoever talks to Git servers fills the directory of checkouts, and shows a tenant nothing of the host by a link there.
+fn bind_checkout(paths: &Paths, tenant: &TenantName, revision: &Revision, point: &Path) -> Result<(), RunError> {
+    let (path, all) = (paths.checkout(tenant, revision), paths.checkouts());
+    let opened = pinned::open(&all, path.strip_prefix(&all).unwrap_or(&path));
+    let opened = opened.map_err(|cause| FileError::new("use the checkout", &path)(cause.into()))?;
+    fs::create_dir_all(point).map_err(FileError::new("create", point))?;
+    pinned::bind(&opened, point).map_err(|cause| RunError::Mount(point.to_owned(), cause))
+}
+
 /// A file system in memory over the tenant's runtime directory, seen by this unit alone.
-fn mount_scratch(directory: &std::path::Path) -> nix::Result<()> {
+fn mount_scratch(directory: &Path) -> nix::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tenant"), directory, Some("tmpfs"), flags, Some("mode=0755,size=16M,nr_inodes=4096"))
 }

@@ -49,7 +49,10 @@ impl Session {
     async fn check_health(&self, p: CheckHealth) -> Result<Health, Error> {
         let asked = async {
             let services = self.manager.running_services(&p.tenant).await?;
-            health::ask(&p.tenant, &services).await
+            match health::ask(&p.tenant, &services).await {
+                Err(fault) => Err(self.manager.unanswered(&p.tenant, fault).await),
+                answered => answered,
+            }
         };
         let failed = |fault: Fault| fault.into_error(&format!("ask {} for its services", p.tenant));
         Ok(Health { services: asked.await.map_err(failed)? })

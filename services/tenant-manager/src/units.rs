@@ -1,6 +1,6 @@
 //! The host's service manager, reached anew for each verb: this service outlives a restart of the bus.
 
-use crate::{containers::Containers, limits, text};
+use crate::{blame::Ending, containers::Containers, limits, text};
 use host::{
     command::Command,
     systemd::{OwnedValue, Systemd, SystemdError, Unit, Value},
@@ -69,7 +69,7 @@ impl Containers for Units {
         limit(tenant, limits).await
     }
 
-    async fn explain(&self, tenant: &TenantName) -> String {
+    async fn ending(&self, tenant: &TenantName) -> Ending {
         let unit = container(tenant);
         let (service, general) = match Systemd::connect().await {
             Ok(systemd) => (
@@ -78,17 +78,15 @@ impl Containers for Units {
             ),
             Err(_) => Default::default(),
         };
-        let mut parts = Vec::new();
-        if let Some(result) = service.get("Result").and_then(|value| <&str>::try_from(value).ok()) {
-            parts.push(format!("result {result}"));
+        Ending {
+            result: service.get("Result").and_then(|value| <&str>::try_from(value).ok()).map(str::to_owned),
+            status: service.get("ExecMainStatus").and_then(|value| i32::try_from(value).ok()).unwrap_or(0),
+            said: said(&unit, invocation(&general).as_deref()).await,
         }
-        match service.get("ExecMainStatus").and_then(|value| i32::try_from(value).ok()) {
-            Some(status) if status != 0 => parts.push(format!("status {status}")),
-            Some(_) | None => {}
-        }
-        let said = said(&unit, invocation(&general).as_deref()).await;
-        parts.extend((!said.is_empty()).then_some(said));
-        parts.join("; ")
+    }
+
+    async fn stopping(&self) -> Result<bool, SystemdError> {
+        Systemd::connect().await?.is_stopping().await
     }
 
     async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {

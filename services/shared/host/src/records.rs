@@ -88,7 +88,8 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         let path = self.path(tenant);
         let bytes =
             serde_json::to_vec_pretty(record).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
-        files::write_atomically(&path, &bytes, 0o644)
+        // What one tenant asked for is nothing for every user of the host to read.
+        files::write_atomically(&path, &bytes, 0o600)
     }
 
     /// Forgets one tenant. Returns whether there was a record.

@@ -57,6 +57,8 @@ trait Manager {
     fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[(&str, Value<'_>)]) -> zbus::Result<()>;
     #[zbus(name = "ListUnitsByPatterns")]
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<ListedUnit>>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn system_state(&self) -> zbus::Result<String>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
 }
@@ -162,6 +164,15 @@ impl Systemd {
             }
         }
         Err(failed(zbus::Error::InputOutput(std::sync::Arc::new(std::io::ErrorKind::ConnectionReset.into()))))
+    }
+
+    /// Whether the host is going down, and ends whatever runs.
+    ///
+    /// # Errors
+    /// The manager does not answer.
+    pub async fn is_stopping(&self) -> Result<bool, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "ask for the state of", unit: "the host".to_owned(), cause };
+        Ok(self.manager.system_state().await.map_err(failed)? == "stopping")
     }
 
     /// Forgets that a unit failed, so that its start is not refused. A unit that is not loaded has nothing to forget.

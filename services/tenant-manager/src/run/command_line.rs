@@ -74,7 +74,7 @@ mod tests {
             tenant,
             spec,
             root: &paths.tenant_root(tenant),
-            checkout: &paths.checkout(tenant, &spec.revision),
+            checkout: &scratch.join("config"),
             data: &paths.data(tenant),
             units: &scratch.join("units"),
             guest: extended.then_some(&guest),
@@ -110,7 +110,7 @@ mod tests {
 --private-users=1073741824:65536
 --private-users-ownership=map
 --network-bridge=bb-9e3779b1
---bind-ro=/var/lib/bitbuilder/git/web/checkouts/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:/srv/config:rootidmap
+--bind-ro=/var/lib/tenants/web/runtime/config:/srv/config:rootidmap
 --bind=/var/lib/tenants/web/data:/srv/data:idmap
 --bind-ro=/var/lib/tenants/web/runtime/units:/run/systemd/system:rootidmap
 --bind=/run/bitbuilder/guest/web:/run/bitbuilder

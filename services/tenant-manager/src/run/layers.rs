@@ -1,7 +1,7 @@
 //! A tenant's /usr from its root and its system extensions. An overlay cannot be mapped to a tenant's uids, but each of
 //! its layers can (mount_setattr(2)), and then the overlay is made of them.
 
-use super::RunError;
+use super::{RunError, pinned};
 use host::{command::Command, files::FileError};
 use model::identity::UidRange;
 use nix::mount::{MsFlags, mount};
@@ -38,9 +38,9 @@ fn target(link: PathBuf, mounts: &Path) -> Result<PathBuf, RunError> {
     }
 }
 
-/// Mounts the layers over `base` and returns where; `scratch` is created for the mount points.
+/// Mounts the layers over the /usr of `root` and returns where; `scratch` is created for the mount points.
 pub(super) async fn compose(
-    base: &Path,
+    root: &Path,
     extensions: &[PathBuf],
     uids: UidRange,
     scratch: &Path,
@@ -50,8 +50,11 @@ pub(super) async fn compose(
         fs::create_dir_all(&point).map_err(FileError::new("create", &point))?;
         Ok::<_, RunError>(point)
     };
+    let base = point("base")?;
+    let usr = pinned::open(root, Path::new("usr")).map_err(|cause| RunError::Usr(root.join("usr"), cause))?;
+    pinned::bind(&usr, &base).map_err(|cause| RunError::Mount(base.clone(), cause))?;
     let mut mapped = Vec::new();
-    for (number, layer) in std::iter::once(base).chain(extensions.iter().map(PathBuf::as_path)).enumerate() {
+    for (number, layer) in std::iter::once(base.as_path()).chain(extensions.iter().map(PathBuf::as_path)).enumerate() {
         let point = point(&number.to_string())?;
         map(layer, &point, uids).await?;
         mapped.push(point);
