@@ -67,3 +67,26 @@ fn squashfs_and_erofs_are_layered_and_shared() -> Result<()> {
     );
     Ok(())
 }
+
+/// With extensions, the host mounts the tenant's own /usr below them. A tenant that puts a link there must not get what the
+/// link leads to on the host.
+#[test]
+fn a_link_in_place_of_usr_shows_nothing_of_the_host() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    let at = "/var/lib/bitbuilder/images/sysext";
+    image(&scene, "one", "ID=_any\\n", &format!("mksquashfs . {at}/one.raw -quiet -no-progress -all-root"))?;
+    let web = scene.repository("web")?;
+    let first = web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
+    scene.follow(&[Registration::new("web")])?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    scene.must("mv /var/lib/tenants/web/root/usr /var/lib/tenants/web/root/usr.real && ln -s /etc /var/lib/tenants/web/root/usr")?;
+    scene.must("cp /usr/lib/os-release /tmp/release && rm -f /var/lib/tenants/web/root/etc/os-release && cp /tmp/release /var/lib/tenants/web/root/etc/os-release")?;
+    web.commit("Layers", &[("metadata.json", &manifest("web", &[], &json!({ "extensions": { "sysext": ["one"] } })))])?;
+    scene.sync("web")?;
+    let status = scene.status("web")?;
+    let reason = status["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("is not a directory in the tenant's own root"), "{status:#}");
+    assert_eq!(status["verified"], json!(first));
+    assert!(!scene.must("machinectl list --no-legend")?.contains("web"), "something runs on the host's /etc");
+    Ok(())
+}

@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             let set = SetRepository { url: repository.clone(), reference: Some(reference), force: Some(force) };
             let changed = services.call(&set).await?.changed;
             let said = if changed { "This host now follows" } else { "This host follows already" };
-            println!("{said} {repository}. See what becomes of it: bitbuilder status --watch");
+            output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n"))?;
             Ok(0)
         }
         Verb::Status { tenant: Some(tenant), json, .. } => one(&services, tenant, json).await,
@@ -52,7 +52,7 @@ async fn one(services: &Client, tenant: TenantName, json: Json) -> Result<u8, Fa
     for status in &shown {
         output::json(json, status)?;
         if json == Json::Off {
-            print!("{}", table::tenant(status, now_usec()));
+            output::text(&table::tenant(status, now_usec()))?;
         }
     }
     Ok(0)
@@ -63,9 +63,9 @@ async fn all(services: &Client, json: Json) -> Result<u8, Failure> {
     let tenants = services.call(&List { tenant: None }).await?.tenants;
     output::json(json, &Overview { host: &host, tenants: &tenants })?;
     if json == Json::Off {
-        print!("{}", table::host(&host));
+        output::text(&table::host(&host))?;
         if !tenants.is_empty() {
-            print!("\n{}", table::tenants(&tenants, now_usec()));
+            output::text(&format!("\n{}", table::tenants(&tenants, now_usec())))?;
         }
     }
     Ok(0)
@@ -85,9 +85,9 @@ async fn watch(services: &Client, json: Json) -> Result<u8, Failure> {
 fn show(status: &TenantStatus, json: Json) -> io::Result<()> {
     output::json(json, status)?;
     if json == Json::Off {
-        print!("{}", table::line(status, 0, now_usec()));
+        output::text(&table::line(status, 0, now_usec()))?;
     }
-    io::stdout().flush()
+    Ok(())
 }
 
 async fn list(services: &Client, json: Json) -> Result<u8, Failure> {
@@ -95,7 +95,7 @@ async fn list(services: &Client, json: Json) -> Result<u8, Failure> {
     let names: Vec<&TenantName> = tenants.iter().map(|status| &status.tenant).collect();
     output::json(json, &names)?;
     if json == Json::Off {
-        names.iter().for_each(|name| println!("{name}"));
+        names.iter().try_for_each(|name| output::text(&format!("{name}\n")))?;
     }
     Ok(0)
 }
@@ -116,7 +116,7 @@ async fn sync(services: &Client, tenant: Option<RepositoryName>, wait: bool) -> 
     }
     let Host { host } = services.call(&Describe {}).await?;
     if host.reason.is_some() {
-        print!("{}", table::host(&host));
+        output::text(&table::host(&host))?;
     }
     Ok(output::exit_code(&host, &last))
 }

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     };
     let code = match runtime.block_on(command::run(arguments)) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if output::is_unread(&*error) => ExitCode::SUCCESS,
         Err(error) => output::failed(&*error),
     };
     // A thread may still wait for a key that nobody presses.

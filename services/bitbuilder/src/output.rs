@@ -21,6 +21,18 @@ pub(crate) fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
+/// Prints text.
+pub(crate) fn text(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether all that failed is that nobody reads on, as `head` does not.
+pub(crate) fn is_unread(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// Prints an object as JSON.
 pub(crate) fn json<T: Serialize>(form: Json, value: &T) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -17,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Long enough for a person to answer polkit.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What a terminal takes for the end of its input (termios(3), VEOF).
+const END_OF_TRANSMISSION: u8 = 4;
 const MACHINED: &str = "/run/varlink/registry/io.systemd.Machine";
 
 /// Why there is no shell.
@@ -53,9 +55,17 @@ pub(crate) async fn open(tenant: &TenantName, user: &str) -> Result<u8, ShellErr
 
 async fn forward(terminal: File) -> io::Result<()> {
     let (mut typed, sized) = (terminal.try_clone()?, terminal.try_clone()?);
+    let (prompted, prompt) = std::sync::mpsc::channel();
     // Reading keys blocks; the thread ends with the process.
-    std::thread::spawn(move || io::copy(&mut io::stdin().lock(), &mut typed));
-    let shown = tokio::task::spawn_blocking(move || show(terminal));
+    std::thread::spawn(move || -> io::Result<()> {
+        if !io::stdin().is_terminal() {
+            // What is there before the shell is, its terminal's reset would throw away.
+            let _ended_without = prompt.recv();
+        }
+        io::copy(&mut io::stdin().lock(), &mut typed)?;
+        typed.write_all(&[END_OF_TRANSMISSION])
+    });
+    let shown = tokio::task::spawn_blocking(move || show(terminal, &prompted));
     let mut resized = signal(SignalKind::window_change())?;
     tokio::pin!(shown);
     loop {
@@ -71,13 +81,15 @@ async fn forward(terminal: File) -> io::Result<()> {
 }
 
 /// Shows what comes until the other side is closed, which a pseudo terminal says by EIO (pty(7)).
-fn show(mut terminal: File) -> io::Result<()> {
+fn show(mut terminal: File, prompted: &std::sync::mpsc::Sender<()>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut buffer = [0; 8192];
     loop {
         match terminal.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => {
+                // Nobody waits for it at a terminal.
+                let _unheard = prompted.send(());
                 out.write_all(&buffer[..length])?;
                 out.flush()?;
             }

@@ -12,8 +12,6 @@ use runtime::{Client, Identify, Options, caller::TenantUids, serve::ServeError};
 use std::path::Path;
 use thiserror::Error;
 
-/// Where the tenant manager writes down what each tenant runs as.
-const RECORDS: &str = "/var/lib/bitbuilder/boot";
 /// A call of ours has no parameters worth mentioning.
 const LARGEST_MESSAGE: usize = 1 << 20;
 /// A tenant has many uids and could hold many connections by each.
@@ -25,6 +23,9 @@ pub enum GuestError {
     /// The command line does not name a tenant.
     #[error("the argument is not a tenant: guest TENANT")]
     Tenant(#[source] <TenantName as std::str::FromStr>::Err),
+    /// The service manager handed over no credentials.
+    #[error("there is no $CREDENTIALS_DIRECTORY: what the tenant runs as is handed over as a credential")]
+    NoCredentials,
     /// The socket is of no use.
     #[error("cannot serve the tenant's socket")]
     Serve(#[from] ServeError),
@@ -36,7 +37,8 @@ pub enum GuestError {
 /// `tenant` is no tenant's name, or there is no socket.
 pub async fn serve(tenant: String) -> Result<(), GuestError> {
     let tenant: TenantName = tenant.parse().map_err(GuestError::Tenant)?;
-    let options = options(&tenant, Path::new(RECORDS));
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(GuestError::NoCredentials)?;
+    let options = options(&tenant, Path::new(&credentials));
     Ok(runtime::serve(options, Guest::of(tenant, &Client::default())).await?)
 }
 

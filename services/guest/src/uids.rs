@@ -1,5 +1,5 @@
-//! The uids of the tenant, from the record that its processes are started by. Everybody may read it; the service asks nobody
-//! and trusts nobody for it but the tenant manager, who gives these uids to the tenant.
+//! The uids of the tenant, from the record that its processes are started by: the tenant manager's, handed over by the
+//! service manager as a credential, so that this process sees no other tenant's.
 
 use model::identity::UidRange;
 use serde::Deserialize;
