@@ -1,5 +1,5 @@
-//! The connection to a Git server: gix's own, but for git://, whose many small writes the kernel would hold back until the
-//! server has acknowledged the one before (RFC 896), 40 ms each.
+//! The connection to a Git server: gix's own, but for git://, where both sides write in small pieces. The kernel holds back
+//! each piece until the one before is acknowledged (RFC 896), and an acknowledgement for 40 ms (RFC 1122, 4.2.3.2).
 
 use gix::{
     Error, Remote,
@@ -10,8 +10,9 @@ use gix::{
     remote::Direction,
     url::Scheme,
 };
+use rustix::net::sockopt::set_tcp_quickack;
 use std::{
-    io,
+    io::{self, BufReader, Read},
     net::{TcpStream, ToSocketAddrs},
     time::Duration,
 };
@@ -27,15 +28,26 @@ const PORT: u16 = 9418;
 pub(crate) fn connect<'a, 'r>(remote: &'a Remote<'r>) -> Result<Connected<'a, 'r>, Error> {
     let (url, version) = remote.sanitized_url_and_version(Direction::Fetch)?;
     let (Scheme::Git, Some(host)) = (&url.scheme, url.host()) else { return remote.connect(Direction::Fetch) };
-    let open = || -> io::Result<(TcpStream, TcpStream)> {
+    let open = || -> io::Result<(BufReader<Prompt>, TcpStream)> {
         let stream = dial(host, url.port.unwrap_or(PORT))?;
         stream.set_nodelay(true)?;
-        Ok((stream.try_clone()?, stream))
+        Ok((BufReader::new(Prompt(stream.try_clone()?)), stream))
     };
     let (read, write) = open().map_err(Error::from_error)?;
     let server = Some((host, url.port));
     let transport = Connection::new(read, write, version, url.path.clone(), server, ConnectMode::Daemon, false);
     Ok(remote.to_connection_with_transport(Box::new(transport)))
+}
+
+/// A stream that acknowledges at once what it reads, so that a server that waits for that goes on.
+struct Prompt(TcpStream);
+
+impl Read for Prompt {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // The kernel forgets it from time to time (tcp(7), TCP_QUICKACK).
+        set_tcp_quickack(&self.0, true)?;
+        self.0.read(buffer)
+    }
 }
 
 /// The first of the host's addresses that answers.

@@ -57,16 +57,18 @@ impl Table {
     /// # Errors
     /// The old table stays, or nothing is remembered of the new one and the next call writes it again.
     pub async fn ensure(&self, machine: &impl Machine, places: &Places) -> Result<bool, NetworkError> {
-        let live = machine.table().await?.map(|listing| firewall::normal(&listing));
         if places.is_empty() {
-            if live.is_some() {
+            let held = machine.table().await?.is_some();
+            if held {
                 machine.load(firewall::absent()).await?;
             }
-            return Ok(files::remove(&self.path)? | live.is_some());
+            return Ok(files::remove(&self.path)? | held);
         }
         let rules = firewall::render(places);
-        let written = self.read()?;
-        if written.as_ref().is_some_and(|written| written.rules == rules && live.as_ref() == Some(&written.listing)) {
+        // Other rules than the last ones are loaded whatever the kernel has.
+        if let Some(written) = self.read()?.filter(|written| written.rules == rules)
+            && machine.table().await?.map(|listing| firewall::normal(&listing)) == Some(written.listing)
+        {
             return Ok(false);
         }
         machine.load(&rules).await?;

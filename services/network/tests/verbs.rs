@@ -248,7 +248,7 @@ async fn whatever_fails_the_next_call_finishes_it() {
         host.remove("other", 3).await.unwrap();
         assert!(host.is_bare(), "{fails_after}");
         if !failed && !remove_failed {
-            assert!(fails_after > 4);
+            assert!(fails_after > 3, "the verbs were not reached");
             break;
         }
     }
