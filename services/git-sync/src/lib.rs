@@ -1,5 +1,5 @@
 //! Mirrors repositories and makes immutable checkouts of their commits. The service answers calls; the work with what a
-//! server sent is done by a confined child, one per errand, that is killed when it takes too long.
+//! server sent is done by a bounded child, one per errand, that is killed when it takes too long.
 
 mod checkout;
 pub mod client;
