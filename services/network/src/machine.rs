@@ -39,8 +39,8 @@ const APPEARS: Duration = Duration::from_secs(15);
 /// How long systemd-networkd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for what ends or begins soon in systemd-networkd, where nothing tells when.
-const BACK_OFF: Duration = Duration::from_millis(10);
-const ATTEMPTS: u32 = 200;
+const BACK_OFF: Duration = Duration::from_millis(3);
+const ATTEMPTS: u32 = 700;
 
 /// The real thing: the kernel, nft, and systemd-networkd.
 #[derive(Debug, Clone)]

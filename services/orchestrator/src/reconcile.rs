@@ -64,11 +64,12 @@ impl Engine {
     }
 
     async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger) -> Result<(), Fault> {
-        let observed = observe::tenant(&self.services, tenant).await;
         let Some(target) = ledger.target.as_ref().filter(|_| ledger.registered) else {
+            let observed = observe::tenant(&self.services, tenant).await;
             return self.execute(tenant, &observed, &plan_absence(&observed, "it is not registered any more")).await;
         };
-        let slot = self.slot(tenant).await?;
+        let (observed, slot) = tokio::join!(observe::tenant(&self.services, tenant), self.slot(tenant));
+        let slot = slot?;
         let steps = plan(target, slot, &observed);
         let changes = !steps.steps.is_empty();
         self.execute(tenant, &observed, &steps).await?;

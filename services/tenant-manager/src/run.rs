@@ -93,7 +93,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     // Of an earlier start, which ended.
     held.forget_started(tenant)?;
     // At each start, whoever asked for it: what is set on a unit lasts until the host's next boot only.
-    units::limit(tenant, &spec.limits).await.map_err(|fault| RunError::Limit(Box::new(fault)))?;
+    units::limit_at_start(tenant, &spec.limits).await.map_err(|fault| RunError::Limit(Box::new(fault)))?;
 
     let scratch = paths.runtime(tenant);
     fs::create_dir_all(&scratch).map_err(FileError::new("create", &scratch))?;

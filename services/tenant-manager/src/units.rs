@@ -8,6 +8,7 @@ use host::{
 use model::{Limits, TenantName, observed::InstanceState};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
     time::Duration,
 };
 
@@ -24,6 +25,19 @@ pub fn container(tenant: &TenantName) -> String {
 
 fn timer(tenant: &TenantName) -> String {
     format!("{POLLING}{tenant}.timer")
+}
+
+/// Where the service manager keeps what was set until the next boot.
+const RUNTIME_PROPERTIES: &str = "/run/systemd/system.control";
+
+/// Sets a tenant's limits on its unit as it starts: nothing is to be done where there are none and none linger, which the
+/// service manager would keep as drop-ins (systemctl(1), set-property --runtime).
+///
+/// # Errors
+/// The service manager refused.
+pub async fn limit_at_start(tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
+    let lingering = Path::new(RUNTIME_PROPERTIES).join(format!("{}.d", container(tenant)));
+    if *limits == Limits::default() && !lingering.exists() { Ok(()) } else { limit(tenant, limits).await }
 }
 
 /// Sets a tenant's limits on its unit, without a reload.

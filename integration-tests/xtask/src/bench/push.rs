@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Figure, median};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let names: Vec<String> = (0..ROUNDS).map(|round| format!("bench{round}")).collect();
