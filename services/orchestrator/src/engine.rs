@@ -8,7 +8,7 @@ use crate::{
 use futures_util::{FutureExt, future::BoxFuture, future::Shared};
 use host::{files::FileError, turns::Turns};
 use interfaces::orchestrator::TenantStatus;
-use model::{TenantName, names::RepositoryName};
+use model::{Revision, TenantName, names::RepositoryName};
 use planner::TenantLedger;
 use runtime::Client;
 use std::{
@@ -42,9 +42,17 @@ pub struct Common {
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
     changes: broadcast::Sender<TenantStatus>,
-    failures: Mutex<HashMap<TenantName, u32>>,
+    failures: Mutex<HashMap<TenantName, Failures>>,
+    pub(crate) pruned: Mutex<HashMap<TenantName, Vec<Revision>>>,
     looks: Mutex<HashMap<RepositoryName, Look>>,
     stopping: AtomicBool,
+}
+
+/// How often in a row the host has failed a tenant, and whether another try waits for its time.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    waiting: bool,
 }
 
 /// A look at a repository that was asked for and has not begun. Whoever asks in the meantime waits for the same one.
@@ -70,6 +78,7 @@ impl Engine {
             parallel: Semaphore::new(PARALLEL),
             changes: broadcast::channel(WATCH_BACKLOG).0,
             failures: Mutex::default(),
+            pruned: Mutex::default(),
             looks: Mutex::default(),
             stopping: AtomicBool::new(false),
         }))
@@ -142,31 +151,39 @@ impl Engine {
         }
     }
 
-    /// Tries again later, and later still each time.
+    /// Tries again later, and later still each time. One try waits at most, however many looks have failed meanwhile.
     pub(crate) fn retry(&self, tenant: &TenantName) {
-        let failures = {
+        let count = {
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = failures.entry(tenant.clone()).or_default();
-            *count = count.saturating_add(1);
-            *count
+            let failures = failures.entry(tenant.clone()).or_default();
+            failures.count = failures.count.saturating_add(1);
+            if std::mem::replace(&mut failures.waiting, true) {
+                return;
+            }
+            failures.count
         };
         let (shortest, longest) = RETRY;
-        let pause = shortest.saturating_mul(1 << failures.min(16)).min(longest);
+        let pause = shortest.saturating_mul(1 << count.min(16)).min(longest);
         let (engine, tenant) = (self.clone(), tenant.clone());
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
+            if let Some(failures) = engine.failures.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&tenant) {
+                failures.waiting = false;
+            }
             engine.reconcile(&tenant).await;
         });
     }
 
     /// How often in a row the host has failed a tenant.
     pub(crate) fn failures(&self, tenant: &TenantName) -> u32 {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied().unwrap_or(0)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).map_or(0, |failures| failures.count)
     }
 
     /// The host did not fail this time.
     pub(crate) fn recovered(&self, tenant: &TenantName) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        if let Some(failures) = self.failures.lock().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
+            failures.count = 0;
+        }
     }
 }
 

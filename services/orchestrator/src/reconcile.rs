@@ -6,7 +6,11 @@ use model::{
     DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
 };
 use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::PoisonError,
+    time::Duration,
+};
 use tracing::warn;
 
 /// How long a tenant's services must have been active without a break.
@@ -209,9 +213,17 @@ impl Engine {
         let kept = [&ledger.target, &ledger.verified, &ledger.quarantined];
         let mut keep: Vec<_> = kept.into_iter().flatten().map(|desired| desired.revision.clone()).collect();
         keep.extend(ledger.wanted);
+        // Nothing was checked out since it was done last.
+        let done = |pruned: &HashMap<_, Vec<_>>| pruned.get(tenant) == Some(&keep);
+        if done(&self.pruned.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
         let prune = git_sync::Prune { repository: RepositoryName::from(tenant), keep };
-        if let Err(error) = self.services.call(&prune).await {
-            warn!(%tenant, "old checkouts stay: {}", runtime::chain(&error));
+        match self.services.call(&prune).await {
+            Ok(_) => {
+                self.pruned.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), prune.keep);
+            }
+            Err(error) => warn!(%tenant, "old checkouts stay: {}", runtime::chain(&error)),
         }
     }
 }

@@ -25,17 +25,6 @@ pub enum TenantState {
     Failed,
 }
 
-impl TenantState {
-    /// Whether nothing more will happen until somebody pushes, asks, or the host changes.
-    #[must_use]
-    pub fn is_settled(self) -> bool {
-        match self {
-            Self::Pending | Self::Applying | Self::Verifying => false,
-            Self::Refused | Self::Verified | Self::Stopped | Self::RolledBack | Self::Failed => true,
-        }
-    }
-}
-
 /// As on the wire, but for people: `rolled back`.
 impl fmt::Display for TenantState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
