@@ -131,7 +131,7 @@ mod tests {
             generation: 7,
             since_u_sec: 0,
             address: "10.88.0.2".parse().ok(),
-            forwards: serde_json::from_str(r#"[{"host":8080,"tenant":80}]"#).unwrap(),
+            forwards: serde_json::from_str(r#"[{"host":8080,"tenant":80,"protocol":"tcp"}]"#).unwrap(),
             reason: Some(
                 "error: unknown field `x`\n --> web:metadata.json:3:5\n  |\n3 |   \"x\": 1\n  |   ^^^".to_owned(),
             ),

@@ -13,8 +13,6 @@ use std::{
 };
 use tracing::warn;
 
-/// How long a tenant's services must have been active without a break.
-const HEALTHY_FOR: Duration = Duration::from_secs(5);
 /// How often in a row a tenant may end while it is being verified before that is its commit's doing.
 const MOST_ENDS: u32 = 3;
 
@@ -162,17 +160,18 @@ impl Engine {
         self.remember(tenant, |ledger, now| ledger.enter(TenantState::Verifying, now));
         // One look finds what failed to start; one when the youngest has had its time finds what did not last. Who begins
         // anew in the middle, after a kill, waits only for what is left.
+        let healthy_for = Duration::from_micros(target.healthy_for_usec);
         let youngest = youngest(&self.services_of(tenant).await?);
-        if youngest >= HEALTHY_FOR {
+        if youngest >= healthy_for {
             return Ok(());
         }
-        tokio::time::sleep(HEALTHY_FOR - youngest).await;
-        match self.services_of(tenant).await?.iter().find(|service| active_for(service) < HEALTHY_FOR) {
+        tokio::time::sleep(healthy_for - youngest).await;
+        match self.services_of(tenant).await?.iter().find(|service| active_for(service) < healthy_for) {
             None => Ok(()),
             Some(service) => Err(Fault::Commit(format!(
                 "{} did not stay active for {} s: it is {} ({}), and has been active for {:.1} s",
                 service.unit,
-                HEALTHY_FOR.as_secs(),
+                healthy_for.as_secs(),
                 service.active_state,
                 service.sub_state,
                 active_for(service).as_secs_f64()

@@ -1,7 +1,7 @@
 //! The ledger: in memory to read, on disk before anything that follows from it is done.
 
 use host::files::{self, FileError};
-use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Entry};
+use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registration};
 use planner::TenantLedger;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -27,7 +27,7 @@ pub(crate) struct HostLedger {
     /// The boot during which it was last changed.
     pub(crate) boot_id: Option<String>,
     /// Its registry.
-    pub(crate) registry: Vec<Entry>,
+    pub(crate) registry: Vec<Registration>,
     /// Why the wanted commit is not followed.
     pub(crate) reason: Option<String>,
     /// Why the repository could not be fetched.

@@ -9,11 +9,11 @@ use interfaces::{git_sync, tenant as instance};
 use model::{
     Diagnostic, Reference, RepositoryUrl, Revision, TenantName,
     admission::{self, Host},
-    config::Config,
     desired::DesiredTenant,
     document::LARGEST_DOCUMENT,
     names::RepositoryName,
-    registry::{Entry, Registry},
+    registry::Registration,
+    tree::{Request, System, Tree},
 };
 use planner::TenantLedger;
 use runtime::client::CallError;
@@ -75,9 +75,10 @@ impl Engine {
             (url, memory.host.reference.clone().unwrap_or_else(Reference::main))
         };
         let read = match self.fetch(&RepositoryName::system(), &url, &reference).await {
-            Ok(checkout) => read_registry(&checkout.path)
-                .map(|entries| (checkout.revision.clone(), entries))
-                .map_err(|fault| Unusable::Refused(checkout.revision, fault.text)),
+            Ok(checkout) => match System::read("system", &Files(&checkout.path)) {
+                Ok(system) => Ok((checkout.revision, system.registrations)),
+                Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
+            },
             Err(unusable) => Err(unusable),
         };
         let mut moved = Vec::new();
@@ -166,7 +167,7 @@ impl Engine {
         self.reconcile_in_turn(tenant).await;
     }
 
-    fn admit(&self, entry: &Entry, fetched: Result<CheckedOut, Unusable>) -> Result<(), files::FileError> {
+    fn admit(&self, entry: &Registration, fetched: Result<CheckedOut, Unusable>) -> Result<(), files::FileError> {
         let tenant = &entry.name;
         let taken = self.change(tenant, |ledger, memory| {
             let admitted = match fetched {
@@ -182,7 +183,11 @@ impl Engine {
                         .filter(|(name, other)| *name != tenant && other.registered)
                         .filter_map(|(_, other)| other.target.as_ref())
                         .collect();
-                    read_request(&checkout, entry, &others).map_err(|fault| (checkout.revision, fault.text))
+                    let registered = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
+                    let host = Host { others: &others, registered: &registered, machine: None };
+                    Request::read(tenant.as_str(), &Files(&checkout.path))
+                        .and_then(|request| admission::admit(&request, entry, &checkout.revision, &host))
+                        .map_err(|faults| (checkout.revision, in_full(&faults)))
                 }
             };
             ledger.unreachable = None;
@@ -225,49 +230,36 @@ impl Engine {
 }
 
 /// The tenants whose entries differ.
-fn concerned(before: &[Entry], after: &[Entry]) -> Vec<TenantName> {
+fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName> {
     let gone = before.iter().filter(|old| !after.contains(old));
     let new = after.iter().filter(|new| !before.contains(new));
     gone.chain(new).map(|entry| entry.name.clone()).collect()
 }
 
 /// The tenants whose repository is another one.
-fn moved_away(before: &[Entry], after: &[Entry]) -> Vec<TenantName> {
-    let moved = |old: &&Entry| after.iter().any(|new| new.name == old.name && new.repository != old.repository);
+fn moved_away(before: &[Registration], after: &[Registration]) -> Vec<TenantName> {
+    let moved = |old: &&Registration| after.iter().any(|new| new.name == old.name && new.repository != old.repository);
     before.iter().filter(moved).map(|entry| entry.name.clone()).collect()
 }
 
-fn read_registry(checkout: &Path) -> Result<Vec<Entry>, Diagnostic> {
-    read_config("system", checkout)?;
-    let bytes = read("system", checkout, "tenants/registry.json")?;
-    Registry::parse("system:tenants/registry.json", &bytes).map(|document| document.content.tenants)
-}
+/// A checkout, whose every path is the repository owner's and leads nowhere else.
+struct Files<'a>(&'a Path);
 
-fn read_request(checkout: &CheckedOut, entry: &Entry, others: &[&DesiredTenant]) -> Result<DesiredTenant, Diagnostic> {
-    let tenant = entry.name.as_str();
-    read_config(tenant, &checkout.path)?;
-    let bytes = read(tenant, &checkout.path, "metadata.json")?;
-    let ships = |unit: &model::UnitName| {
-        let mut names = unit.shipped_as().into_iter();
-        names.any(|name| files::read_beneath(&checkout.path, &Path::new("units").join(name), LARGEST_DOCUMENT).is_ok())
-    };
-    let host = Host { entry, others, ships: &ships };
-    admission::admit(&format!("{tenant}:metadata.json"), &bytes, &checkout.revision, &host)
-}
+impl Tree for Files<'_> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        match files::read_beneath(self.0, Path::new(path), LARGEST_DOCUMENT) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error.cause.to_string()),
+        }
+    }
 
-/// A repository need not have one.
-fn read_config(repository: &str, checkout: &Path) -> Result<(), Diagnostic> {
-    const CONFIG: &str = ".gitops/config.yaml";
-    match files::read_beneath(checkout, Path::new(CONFIG), LARGEST_DOCUMENT) {
-        Ok(bytes) => Config::parse(&format!("{repository}:{CONFIG}"), &bytes).map(drop),
-        Err(error) if error.is_absent() => Ok(()),
-        Err(error) => Err(Diagnostic::of_file(&format!("{repository}:{CONFIG}"), &error.cause.to_string())),
+    fn has(&self, path: &str) -> bool {
+        matches!(self.read(path), Ok(Some(_)))
     }
 }
 
-fn read(repository: &str, checkout: &Path, file: &str) -> Result<Vec<u8>, Diagnostic> {
-    files::read_beneath(checkout, Path::new(file), LARGEST_DOCUMENT).map_err(|error| {
-        let message = if error.is_absent() { "there is no such file".to_owned() } else { error.cause.to_string() };
-        Diagnostic::of_file(&format!("{repository}:{file}"), &message)
-    })
+fn in_full(faults: &[Diagnostic]) -> String {
+    let texts: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
+    texts.join("\n\n")
 }

@@ -1,77 +1,313 @@
-//! What a tenant's repository asks for, held against what the host allows it: a desired tenant, or the first reason why
-//! not, at its place in metadata.json.
+//! A tenant's request, held against what the host allows and has: a desired tenant, or every reason why not, each at its
+//! place in the request.
+
+mod dependencies;
+mod machine;
 
 use crate::{
+    claim::Claim,
     desired::{DesiredTenant, Limits},
     diagnostic::Diagnostic,
-    document::{Document, Step, Step::Element, Step::Field},
-    manifest::{Kind, Manifest, Mode},
-    names::UnitName,
-    network::Forward,
-    registry::Entry,
+    document::{Document, Step},
+    manifest::Manifest,
+    names::{ExtensionName, TenantName},
+    path,
+    policy::{Limit, Pattern, Policy},
+    registry::Registration,
     repository::Revision,
-    size::Size,
+    time::TimeSpan,
+    tree::Request,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeSet, fmt, time::Duration};
 
-/// What a request is held against.
+pub use machine::{Machine, OLDEST_SYSTEMD};
+
+/// How long a tenant's services have to hold if its repository does not say.
+const HEALTHY_FOR: Duration = Duration::from_secs(5);
+
+/// What the host has, apart from what its policy allows.
+#[derive(Debug)]
 pub struct Host<'a> {
-    /// What the registry says of the tenant.
-    pub entry: &'a Entry,
     /// The other tenants of this host.
     pub others: &'a [&'a DesiredTenant],
-    /// Whether the commit ships a unit under `units/`.
-    pub ships: &'a dyn Fn(&UnitName) -> bool,
+    /// All tenants that are registered.
+    pub registered: &'a BTreeSet<TenantName>,
+    /// What could be learnt of the machine, if the tenant's root has yet to be made.
+    pub machine: Option<&'a Machine>,
 }
+
+/// A request and everything that it is held against.
+struct Case<'a> {
+    request: &'a Request,
+    registration: &'a Registration,
+    host: &'a Host<'a>,
+}
+
+type Check = fn(&Case<'_>) -> Vec<Diagnostic>;
+
+/// The checks, by name, so that a test can leave out each in turn.
+const CHECKS: [(&str, Check); 21] = [
+    ("name", |case| case.name()),
+    ("cores", |case| {
+        case.within(path!["resources", "cpu", "cores"], case.asks().resources.cpu.cores, &case.policy().cores, "cores")
+    }),
+    ("memory", |case| {
+        case.within(
+            path!["resources", "memory", "limit"],
+            case.asks().resources.memory.limit,
+            &case.policy().memory,
+            "of memory",
+        )
+    }),
+    ("swap", |case| {
+        case.within(
+            path!["resources", "memory", "swap"],
+            case.asks().resources.memory.swap,
+            &case.policy().swap,
+            "of swap",
+        )
+    }),
+    ("root", |case| {
+        case.within(
+            path!["resources", "storage", "root"],
+            case.asks().resources.storage.root,
+            &case.policy().root,
+            "for the root volume",
+        )
+    }),
+    ("data", |case| {
+        case.within(
+            path!["resources", "storage", "data"],
+            case.asks().resources.storage.data,
+            &case.policy().data,
+            "for the data volume",
+        )
+    }),
+    ("snapshots", |case| case.snapshots()),
+    ("modes", |case| case.mode()),
+    ("vlans", |case| case.vlan()),
+    ("ports", |case| case.ports()),
+    ("images", |case| case.image()),
+    ("sysext", |case| case.names(path!["extensions", "sysext"], &case.asks().extensions.sysext)),
+    ("confext", |case| case.names(path!["extensions", "confext"], &case.asks().extensions.confext)),
+    ("portable", |case| case.names(path!["services", "portable"], &case.asks().services.portable)),
+    ("capabilities", |case| {
+        case.listed(path!["security", "capabilities"], &case.asks().security.capabilities, &case.policy().capabilities)
+    }),
+    ("syscalls", |case| {
+        case.listed(
+            path!["security", "syscalls", "allow"],
+            &case.asks().security.syscalls.allow,
+            &case.policy().syscalls,
+        )
+    }),
+    ("signers", |case| case.signers()),
+    ("claims", |case| case.claims()),
+    ("dependencies", |case| case.dependencies()),
+    ("cycles", |case| case.cycles()),
+    ("machine", |case| case.machine()),
+];
 
 /// Turns the request of `revision` into a desired tenant.
 ///
 /// # Errors
-/// The first part of the request that is malformed, not possible on this host, held by another tenant, or over a limit of
-/// the registry.
-pub fn admit(origin: &str, bytes: &[u8], revision: &Revision, host: &Host<'_>) -> Result<DesiredTenant, Diagnostic> {
-    let document: Document<Manifest> = Document::parse(origin, bytes)?;
-    let entry = host.entry;
-    let request = &document.content;
-    let refuse = |path: &[Step<'_>], message: String| Err(document.fault(path, &message));
+/// Every part of the request that goes beyond the tenant's policy, belongs to another tenant, or cannot be had on this host.
+pub fn admit(
+    request: &Request,
+    registration: &Registration,
+    revision: &Revision,
+    host: &Host<'_>,
+) -> Result<DesiredTenant, Vec<Diagnostic>> {
+    let case = Case { request, registration, host };
+    let faults: Vec<Diagnostic> = CHECKS.iter().flat_map(|(_, check)| check(&case)).collect();
+    if faults.is_empty() { Ok(case.desired(revision)) } else { Err(faults) }
+}
 
-    if request.tenant.name != entry.name {
-        let message = format!("the registry calls this tenant {}, not {}", entry.name, request.tenant.name);
-        return refuse(&[Field("tenant"), Field("name")], message);
-    }
-    if request.tenant.kind == Kind::Vm {
-        let message = "virtual machines are not supported on this host yet; allowed: container".to_owned();
-        return refuse(&[Field("tenant"), Field("type")], message);
-    }
-    if request.network.mode != Mode::Nat {
-        let message = "this network mode is not supported on this host yet; allowed: nat".to_owned();
-        return refuse(&[Field("network"), Field("mode")], message);
-    }
-    within_limits(&document, entry)?;
-    forwards_are_distinct_and_allowed(&document, entry)?;
-    forwards_are_free(&document, host)?;
-    if let Some(index) = request.services.systemd.iter().position(|unit| !(host.ships)(unit)) {
-        let message = format!("the repository has no file units/{}", request.services.systemd[index]);
-        return refuse(&[Field("services"), Field("systemd"), Element(index)], message);
+impl Case<'_> {
+    fn asks(&self) -> &Manifest {
+        &self.request.manifest.content
     }
 
-    Ok(DesiredTenant {
-        name: entry.name.clone(),
-        revision: revision.clone(),
-        enabled: request.tenant.enabled,
-        image: request.image.clone(),
-        limits: Limits {
-            // Who asks for nothing gets what the registry allows, not everything.
-            cpu_cores: request.resources.cpu.cores.map(|cores| cores.number()).or(entry.limits.cpu.cores),
-            cpu_weight: request.resources.cpu.shares.map(|shares| cpu_weight(shares.number())),
-            memory: request.resources.memory.limit.or(entry.limits.memory.limit),
-            swap: request.resources.memory.swap.or(entry.limits.memory.swap),
-        },
-        forwards: request.network.forward.clone(),
-        sysext: distinct(&request.extensions.sysext),
-        services: distinct(&request.services.systemd),
-        not_in_effect: not_in_effect(request, entry),
-    })
+    fn document(&self) -> &Document<Manifest> {
+        &self.request.manifest
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.registration.policy
+    }
+
+    fn fault(&self, path: &[Step<'_>], message: &str) -> Vec<Diagnostic> {
+        vec![self.document().fault(path, message)]
+    }
+
+    fn name(&self) -> Vec<Diagnostic> {
+        if self.asks().tenant.name == self.registration.name {
+            return Vec::new();
+        }
+        let message = format!(
+            "the registry calls this tenant {}, not {}, at {}",
+            self.registration.name,
+            self.asks().tenant.name,
+            self.registration.place
+        );
+        self.fault(path!["tenant", "name"], &message)
+    }
+
+    fn within<T: PartialOrd + fmt::Display>(
+        &self,
+        path: &[Step<'_>],
+        asked: Option<T>,
+        limit: &Limit<T>,
+        what: &str,
+    ) -> Vec<Diagnostic> {
+        match asked {
+            Some(asked) if asked > limit.most => {
+                let message = format!("{asked} {what} is more than {}, the limit set by {}", limit.most, limit.place);
+                self.fault(path, &message)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn snapshots(&self) -> Vec<Diagnostic> {
+        let Some(config) = &self.request.config else { return Vec::new() };
+        let (asked, limit) = (config.content.retention.snapshots, &self.policy().snapshots);
+        match asked {
+            Some(asked) if asked > limit.most => {
+                let message =
+                    format!("{asked} snapshots are more than {}, the limit set by {}", limit.most, limit.place);
+                vec![config.fault(path!["retention", "snapshots"], &message)]
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// Each item is allowed by `limit`, or is a fault that says what is.
+    fn among<T: fmt::Display, U: fmt::Display>(
+        &self,
+        path: &[Step<'_>],
+        items: &[T],
+        limit: &Limit<Vec<U>>,
+        allows: impl Fn(&U, &T) -> bool,
+    ) -> Vec<Diagnostic> {
+        let refused =
+            items.iter().enumerate().filter(|(_, item)| !limit.most.iter().any(|allowed| allows(allowed, item)));
+        refused
+            .flat_map(|(index, item)| {
+                let path: Vec<_> = path.iter().copied().chain([Step::Element(index)]).collect();
+                self.fault(&path, &not_allowed(item, limit))
+            })
+            .collect()
+    }
+
+    fn listed<T: PartialEq + fmt::Display>(
+        &self,
+        path: &[Step<'_>],
+        items: &[T],
+        limit: &Limit<Vec<T>>,
+    ) -> Vec<Diagnostic> {
+        self.among(path, items, limit, PartialEq::eq)
+    }
+
+    fn names(&self, path: &[Step<'_>], names: &[ExtensionName]) -> Vec<Diagnostic> {
+        self.among(path, names, &self.policy().extensions, |pattern: &Pattern, name| pattern.matches(name.as_str()))
+    }
+
+    fn image(&self) -> Vec<Diagnostic> {
+        let (image, limit) = (&self.asks().image, &self.policy().images);
+        if limit.most.iter().any(|pattern| pattern.matches(image.as_str())) {
+            return Vec::new();
+        }
+        self.fault(path!["image"], &not_allowed(image, limit))
+    }
+
+    fn mode(&self) -> Vec<Diagnostic> {
+        let (mode, limit) = (self.asks().network.mode, &self.policy().modes);
+        if limit.most.contains(&mode) {
+            return Vec::new();
+        }
+        self.fault(path!["network", "mode"], &not_allowed(&format!("the network mode {mode}"), limit))
+    }
+
+    fn vlan(&self) -> Vec<Diagnostic> {
+        let limit = &self.policy().vlans;
+        match self.asks().network.vlan {
+            Some(vlan) if !limit.most.iter().any(|range| range.contains(vlan)) => {
+                self.fault(path!["network", "vlan"], &not_allowed(&format!("VLAN {vlan}"), limit))
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn ports(&self) -> Vec<Diagnostic> {
+        let limit = &self.policy().ports;
+        let forwards = self.asks().network.forward.iter().enumerate();
+        let refused = forwards.filter(|(_, forward)| !limit.most.iter().any(|range| range.contains(forward.host)));
+        refused
+            .flat_map(|(index, forward)| {
+                let message = not_allowed(&format!("the host's port {}", forward.host), limit);
+                self.fault(path!["network", "forward", index, "host"], &message)
+            })
+            .collect()
+    }
+
+    /// Who asked for signed commits must not be given unsigned ones for want of a way to tell.
+    fn signers(&self) -> Vec<Diagnostic> {
+        let limit = &self.policy().signers;
+        if limit.most.is_empty() {
+            return Vec::new();
+        }
+        let message =
+            format!("{} wants this commit to be signed, and this host cannot check signatures yet", limit.place);
+        vec![Diagnostic::of_file(self.document().origin(), &message)]
+    }
+
+    fn claims(&self) -> Vec<Diagnostic> {
+        let others = self.host.others.iter().filter(|other| other.name != self.registration.name && other.enabled);
+        let held: BTreeSet<Claim> = others.flat_map(|other| other.claims()).collect();
+        let own = Claim::of(self.asks()).into_iter().filter(|(claim, _)| held.contains(claim));
+        own.flat_map(|(claim, path)| {
+            // Whose it is, is not this tenant's business.
+            self.fault(&path, &format!("{claim} belongs to another tenant of this host already"))
+        })
+        .collect()
+    }
+
+    fn desired(&self, revision: &Revision) -> DesiredTenant {
+        let (asks, policy) = (self.asks(), self.policy());
+        let verify = self.request.settings();
+        DesiredTenant {
+            name: self.registration.name.clone(),
+            revision: revision.clone(),
+            enabled: asks.tenant.enabled,
+            image: asks.image.clone(),
+            depends_on: asks.depends_on.clone(),
+            limits: Limits {
+                // Who asks for nothing gets what the policy allows, not everything.
+                cpu_cores: Some(asks.resources.cpu.cores.unwrap_or(policy.cores.most).number()),
+                cpu_weight: asks.resources.cpu.shares.map(|shares| cpu_weight(shares.number())),
+                memory: Some(asks.resources.memory.limit.unwrap_or(policy.memory.most)),
+                swap: Some(asks.resources.memory.swap.unwrap_or(policy.swap.most)),
+            },
+            forwards: asks.network.forward.clone(),
+            claims: Claim::of(asks).into_iter().map(|(claim, _)| claim).collect(),
+            sysext: distinct(&asks.extensions.sysext),
+            services: distinct(&asks.services.systemd),
+            healthy_for_usec: healthy_for_usec(verify.healthy),
+            not_in_effect: not_in_effect(self.request),
+        }
+    }
+}
+
+fn not_allowed<T: fmt::Display, U: fmt::Display>(asked: &T, limit: &Limit<Vec<U>>) -> String {
+    let allowed: Vec<String> = limit.most.iter().map(ToString::to_string).collect();
+    let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+    format!("{asked} is not allowed; allowed: {allowed}, set by {}", limit.place)
+}
+
+fn healthy_for_usec(said: Option<TimeSpan>) -> u64 {
+    let long = said.map_or(HEALTHY_FOR, TimeSpan::duration);
+    u64::try_from(long.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// CPUWeight= for cgroup v1 style shares: 1024 shares are the default weight of 100.
@@ -89,163 +325,37 @@ fn distinct<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
     kept
 }
 
-fn within_limits(document: &Document<Manifest>, entry: &Entry) -> Result<(), Diagnostic> {
-    let (asked, most) = (&document.content.resources, &entry.limits);
-    if let (Some(asked), Some(most)) = (asked.cpu.cores, most.cpu.cores)
-        && asked.number() > most
-    {
-        let message =
-            format!("{} cores are more than the {most} that the registry allows {}", asked.number(), entry.name);
-        return Err(document.fault(&[Field("resources"), Field("cpu"), Field("cores")], &message));
-    }
-    let sizes: [(&str, &str, Option<Size>, Option<Size>); 4] = [
-        ("memory", "limit", asked.memory.limit, most.memory.limit),
-        ("memory", "swap", asked.memory.swap, most.memory.swap),
-        ("storage", "root", asked.storage.root, most.storage.root),
-        ("storage", "data", asked.storage.data, most.storage.data),
-    ];
-    for (group, field, asked, most) in sizes {
-        match (asked, most) {
-            (Some(asked), Some(most)) if asked > most => {
-                let message = format!("{asked} is more than the {most} that the registry allows {}", entry.name);
-                return Err(document.fault(&[Field("resources"), Field(group), Field(field)], &message));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn forwards_are_distinct_and_allowed(document: &Document<Manifest>, entry: &Entry) -> Result<(), Diagnostic> {
-    let mut seen = BTreeMap::new();
-    for (index, forward) in document.content.network.forward.iter().enumerate() {
-        let path = [Field("network"), Field("forward"), Element(index), Field("host")];
-        if seen.insert((forward.protocol, forward.host), index).is_some() {
-            let message = format!("the host's {} port {} is forwarded twice", forward.protocol, forward.host);
-            return Err(document.fault(&path, &message));
-        }
-        if !entry.limits.ports.iter().any(|range| range.contains(forward.host.number())) {
-            let allowed: Vec<String> = entry.limits.ports.iter().map(|range| String::from(*range)).collect();
-            let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
-            let message = format!(
-                "the registry does not allow {} the host's port {}; allowed: {allowed}",
-                entry.name, forward.host
-            );
-            return Err(document.fault(&path, &message));
-        }
-    }
-    Ok(())
-}
-
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.
-fn not_in_effect(request: &Manifest, entry: &Entry) -> Vec<String> {
-    let fields = [
-        ("resources.storage", request.resources.storage != crate::manifest::Storage::default()),
-        ("limits.storage of the registry", entry.limits.storage != crate::registry::StorageLimits::default()),
-        ("network.interfaces", !request.network.interfaces.is_empty()),
-        ("extensions.confext", !request.extensions.confext.is_empty()),
-        ("services.portable", !request.services.portable.is_empty()),
-        ("security", request.security != crate::manifest::Security::default()),
+fn not_in_effect(request: &Request) -> Vec<String> {
+    let manifest: [&[Step<'_>]; 7] = [
+        path!["dependsOn"],
+        path!["resources", "storage"],
+        path!["network", "interfaces"],
+        path!["network", "vlan"],
+        path!["extensions", "confext"],
+        path!["services", "portable"],
+        path!["security"],
     ];
-    fields.iter().filter(|(_, asked)| *asked).map(|(field, _)| (*field).to_owned()).collect()
+    let config: [&[Step<'_>]; 6] = [
+        path!["sync"],
+        path!["strategy"],
+        path!["verify", "confirm"],
+        path!["retention"],
+        path!["hooks"],
+        path!["maintenance"],
+    ];
+    let manifest = manifest.iter().filter(|path| request.manifest.says(path));
+    let config = config.iter().filter(|path| request.config.as_ref().is_some_and(|config| config.says(path)));
+    manifest.chain(config).map(|path| written(path)).collect()
 }
 
-fn forwards_are_free(document: &Document<Manifest>, host: &Host<'_>) -> Result<(), Diagnostic> {
-    let others = || host.others.iter().filter(|other| other.name != host.entry.name && other.enabled);
-    for (index, forward) in document.content.network.forward.iter().enumerate() {
-        let taken = |held: &Forward| held.host == forward.host && held.protocol == forward.protocol;
-        if others().any(|other| other.forwards.iter().any(taken)) {
-            // Whose it is, is not this tenant's business.
-            let message =
-                format!("the host's {} port {} is forwarded to another tenant already", forward.protocol, forward.host);
-            return Err(document.fault(&[Field("network"), Field("forward"), Element(index), Field("host")], &message));
-        }
-    }
-    Ok(())
+fn written(path: &[Step<'_>]) -> String {
+    let steps = path.iter().map(|step| match step {
+        Step::Field(name) => (*name).to_owned(),
+        Step::Element(index) => index.to_string(),
+    });
+    steps.collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
-
-    fn entry() -> Entry {
-        let text = r#"{"name": "web", "repository": "git://h/web", "limits": {"cpu": {"cores": 2}, "memory": {"limit": "1G"}, "ports": ["8080-8081"]}}"#;
-        serde_json::from_str(text).unwrap()
-    }
-
-    fn admitted(text: &str) -> Result<DesiredTenant, Diagnostic> {
-        beside(text, &[])
-    }
-
-    fn beside(text: &str, others: &[&DesiredTenant]) -> Result<DesiredTenant, Diagnostic> {
-        let host = Host { entry: &entry(), others, ships: &|unit| unit.as_str() == "a.service" };
-        admit("web:metadata.json", text.as_bytes(), &REVISION.parse().unwrap(), &host)
-    }
-
-    fn with(extra: &str) -> String {
-        format!(
-            "{{\"version\": \"1.0\", \"tenant\": {{\"name\": \"web\", \"type\": \"container\"}}, \"image\": \"debian\"{extra}}}"
-        )
-    }
-
-    #[test]
-    fn a_request_within_its_limits_is_admitted() {
-        let text = with(
-            r#", "resources": {"cpu": {"cores": 2, "shares": 2048}, "memory": {"limit": "1G"}}, "network": {"forward": [{"host": 8080, "tenant": 80}]}, "services": {"systemd": ["a.service", "a.service"]}, "security": {"capabilities": ["CAP_NET_ADMIN"]}"#,
-        );
-        let tenant = admitted(&text).unwrap();
-        assert!(tenant.enabled);
-        assert_eq!(tenant.limits.cpu_weight, Some(200));
-        assert_eq!(tenant.services.len(), 1);
-        assert_eq!(tenant.not_in_effect, ["security"]);
-        assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
-        let modest = admitted(&with("")).unwrap().limits;
-        assert_eq!(
-            (modest.cpu_cores, modest.memory),
-            (Some(2), "1G".parse().ok()),
-            "who asks for nothing is not limited"
-        );
-    }
-
-    #[test]
-    fn every_refusal_names_its_place_and_what_is_allowed() {
-        let refusals: Vec<String> = [
-            with(r#", "resources": {"cpu": {"cores": 4}}"#),
-            with(r#", "resources": {"memory": {"limit": "2G"}}"#),
-            with(r#", "resources": {"memory": {"limit": "-1"}}"#),
-            with(r#", "resources": {"memory": {"limit": "9E"}}"#),
-            with(r#", "network": {"mode": "host"}"#),
-            with(r#", "network": {"forward": [{"host": 22, "tenant": 22}]}"#),
-            with(r#", "network": {"forward": [{"host": 8080, "tenant": 80}, {"host": 8080, "tenant": 81}]}"#),
-            with(r#", "network": {"forward": [{"host": 0, "tenant": 80}]}"#),
-            with(r#", "services": {"systemd": ["a.service", "b.service"]}"#),
-            with(r#", "surprise": 1"#),
-            with(r#", "image": "debian""#),
-            with("").replace("\"web\"", "\"mail\""),
-            with("").replace("\"web\"", "\"..\""),
-            with("").replace("container", "vm"),
-            with("").replace("container", "jail"),
-            with("").replace("1.0", "2.0"),
-            "{\"version\": \"1.0\"".to_owned(),
-            "{\"version\": \"1.0\"}".to_owned(),
-        ]
-        .iter()
-        .map(|text| admitted(text).unwrap_err().to_string())
-        .collect();
-        insta::assert_snapshot!(refusals.join("\n"));
-    }
-
-    #[test]
-    fn a_port_that_another_tenant_holds_is_refused() {
-        let text = with(r#", "network": {"forward": [{"host": 8080, "tenant": 80}]}"#);
-        let own = admitted(&text).unwrap();
-        assert!(beside(&text, &[&own]).is_ok(), "a tenant stood in its own way");
-        let other = DesiredTenant { name: "mail".parse().unwrap(), ..own };
-        let refused = beside(&text, &[&other]).unwrap_err();
-        assert_eq!(refused.message, "the host's tcp port 8080 is forwarded to another tenant already");
-        let disabled = DesiredTenant { enabled: false, ..other };
-        assert!(beside(&text, &[&disabled]).is_ok());
-    }
-}
+mod tests;

@@ -1,56 +1,235 @@
-//! .gitops/config.yaml, which a repository of either kind may have. This host reads its version; the settings come with
-//! the features they belong to.
+//! .gitops/config.yaml, which a repository of either kind may have: how it is followed, and what happens around a change.
 
-use crate::{diagnostic::Diagnostic, manifest::Version};
-use serde::Deserialize;
+use crate::{
+    diagnostic::Diagnostic,
+    document::{
+        Document,
+        declare::{choice, record},
+    },
+    manifest::Version,
+    path,
+    text::{bounded, checked_text},
+    time::{TimeOfDay, TimeSpan},
+};
+use std::ops::RangeInclusive;
 
-/// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// The format's version.
-    pub version: Version,
-}
+/// Where it stands in a repository.
+pub const PATH: &str = ".gitops/config.yaml";
 
-impl Config {
-    /// Reads the file `origin` (`repository:path`).
-    ///
-    /// # Errors
-    /// The first fault, at its place.
-    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Diagnostic::of_file(origin, "the file is not UTF-8"))?;
-        serde_saphyr::from_str(text).map_err(|fault| {
-            let message = fault.to_string();
-            let first_line = message.lines().next().unwrap_or_default();
-            match fault.location() {
-                Some(place) => {
-                    let start: usize = text
-                        .split_inclusive('\n')
-                        .take(usize::try_from(place.line()).unwrap_or(1).saturating_sub(1))
-                        .map(str::len)
-                        .sum();
-                    let at = start + usize::try_from(place.column()).unwrap_or(1).saturating_sub(1);
-                    Diagnostic::at(origin, text, at..at + 1, first_line)
-                }
-                None => Diagnostic::of_file(origin, first_line),
-            }
-        })
+record! {
+    /// How a repository is followed, and what happens around a change.
+    Config {
+        /// The format's version, "1.0".
+        version: Version,
+        /// How new commits are noticed.
+        sync: Sync = Sync::default(),
+        /// How much a commit may disturb the tenant without anybody being asked.
+        strategy: Strategy = Strategy::default(),
+        /// When a commit holds.
+        verify: Verify = Verify::default(),
+        /// What is kept for how long.
+        retention: Retention = Retention::default(),
+        /// Scripts below scripts/ that run around a change.
+        hooks: Hooks = Hooks::default(),
+        /// When changes that disturb the tenant may be made.
+        maintenance: Maintenance = Maintenance::default(),
+    }
+
+    /// How new commits are noticed.
+    #[derive(Default)]
+    Sync {
+        /// How long after one look the next one follows, from 10s to 1d; 30s if nothing is said.
+        interval: Option<TimeSpan>,
+        /// At most this much is added to each interval by chance, so that not all hosts ask at once; not more than the interval.
+        jitter: Option<TimeSpan>,
+        /// Whether a webhook may ask for a look; true if nothing is said.
+        webhook: Option<bool>,
+    }
+
+    /// How much a commit may disturb the tenant without anybody being asked.
+    #[derive(Default)]
+    Strategy {
+        /// The hardest class of change that is applied; re-provision if nothing is said.
+        most: Option<Class>,
+    }
+
+    /// When a commit holds.
+    #[derive(Default)]
+    Verify {
+        /// How long every service has to be active without a break, from 1s to 10min; 5s if nothing is said.
+        healthy: Option<TimeSpan>,
+        /// Goes back unless somebody confirms the commit within this time, from 10s to 1d.
+        confirm: Option<TimeSpan>,
+    }
+
+    /// What is kept for how long.
+    #[derive(Default)]
+    Retention {
+        /// How many snapshots of the data are kept.
+        snapshots: Option<Snapshots>,
+        /// How long a tenant that left can come back as it was, at most 30d.
+        grace: Option<TimeSpan>,
+        /// What becomes of its data then.
+        data: Option<Data>,
+    }
+
+    /// Scripts below scripts/ that run around a change, in the tenant or in a sandbox of its own.
+    #[derive(Default)]
+    Hooks {
+        /// Before anything of the tenant is made.
+        pre_provision as "pre-provision": Option<Script>,
+        /// After everything of the tenant was made for the first time.
+        post_provision as "post-provision": Option<Script>,
+        /// Before each start.
+        pre_start as "pre-start": Option<Script>,
+        /// After each start.
+        post_start as "post-start": Option<Script>,
+        /// Before each stop.
+        pre_stop as "pre-stop": Option<Script>,
+        /// A hook that takes longer has failed, from 1s to 1h; 30s if nothing is said.
+        timeout: Option<TimeSpan>,
+    }
+
+    /// When changes that disturb the tenant may be made.
+    #[derive(Default)]
+    Maintenance {
+        /// At any time if there are none.
+        windows: Vec<Window> = Vec::new(),
+    }
+
+    /// A part of some days.
+    Window {
+        /// On these days; every day if none is named.
+        days: Vec<Day> = Vec::new(),
+        /// Its beginning, in UTC.
+        from: TimeOfDay,
+        /// Its end, in UTC; before its beginning means on the next day.
+        to: TimeOfDay,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+choice! {
+    /// How much a change disturbs a tenant.
+    Class, "a class of change" {
+        /// It goes on running.
+        Hot = "hot",
+        /// Its processes are stopped and started.
+        Restart = "restart",
+        /// Its root is made anew.
+        Reprovision = "re-provision",
+    }
 
-    #[test]
-    fn the_version_is_read_and_nothing_unknown_is() {
-        assert!(Config::parse("system:.gitops/config.yaml", b"version: \"1.0\"\n").is_ok());
-        for bad in
-            [&b"version: \"2.0\"\n"[..], b"version: \"1.0\"\nsurprise: 1\n", b"", b"- a\n", b"\xff", b"version: [\n"]
-        {
-            assert!(Config::parse("system:.gitops/config.yaml", bad).is_err());
+    /// What becomes of the data of a tenant that left.
+    Data, "a way to end" {
+        /// It is packed into one file.
+        Archive = "archive",
+        /// It is deleted.
+        Delete = "delete",
+        /// It stays where it is.
+        Keep = "keep",
+    }
+
+    /// A day of the week.
+    Day, "a day" {
+        /// Monday.
+        Monday = "mon",
+        /// Tuesday.
+        Tuesday = "tue",
+        /// Wednesday.
+        Wednesday = "wed",
+        /// Thursday.
+        Thursday = "thu",
+        /// Friday.
+        Friday = "fri",
+        /// Saturday.
+        Saturday = "sat",
+        /// Sunday.
+        Sunday = "sun",
+    }
+}
+
+bounded!(
+    /// A number of snapshots.
+    Snapshots(u32), "a number of snapshots", 0 to 1000
+);
+checked_text!(
+    /// A script's path in the repository.
+    Script,
+    "a script",
+    "scripts/ and a file name of letters, digits, '.', '_' and '-'",
+    |text| text.strip_prefix("scripts/").is_some_and(|name| {
+        (1..=64).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    })
+);
+
+impl Hooks {
+    /// Each hook that is set, by its field's name.
+    pub fn scripts(&self) -> impl Iterator<Item = (&'static str, &Script)> {
+        [
+            ("pre-provision", &self.pre_provision),
+            ("post-provision", &self.post_provision),
+            ("pre-start", &self.pre_start),
+            ("post-start", &self.post_start),
+            ("pre-stop", &self.pre_stop),
+        ]
+        .into_iter()
+        .filter_map(|(name, script)| Some((name, script.as_ref()?)))
+    }
+}
+
+/// Which kind of repository a configuration stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The system repository.
+    System,
+    /// A tenant's repository.
+    Tenant,
+}
+
+/// Everything that is wrong with a configuration by itself.
+#[must_use]
+pub fn check(document: &Document<Config>, owner: Owner) -> Vec<Diagnostic> {
+    let mut faults = Vec::new();
+    let Config { sync, verify, retention, hooks, maintenance, .. } = &document.content;
+    let (second, day) = (1, 86400);
+    let bounds: [(&[&str; 2], Option<TimeSpan>, RangeInclusive<u32>); 6] = [
+        (&["sync", "interval"], sync.interval, 10 * second..=day),
+        (&["sync", "jitter"], sync.jitter, 0..=day),
+        (&["verify", "healthy"], verify.healthy, second..=600),
+        (&["verify", "confirm"], verify.confirm, 10 * second..=day),
+        (&["retention", "grace"], retention.grace, 0..=30 * day),
+        (&["hooks", "timeout"], hooks.timeout, second..=3600),
+    ];
+    for ([group, field], span, range) in bounds {
+        let (Some(least), Some(most)) = (TimeSpan::seconds(*range.start()), TimeSpan::seconds(*range.end())) else {
+            continue;
+        };
+        if let Some(span) = span.filter(|span| !(least..=most).contains(span)) {
+            let message = format!("{span} is not possible here; allowed: {least} to {most}");
+            faults.push(document.fault(path![*group, *field], &message));
         }
-        let fault = Config::parse("system:.gitops/config.yaml", b"version: \"1.0\"\nsurprise: 1\n").unwrap_err();
-        assert!(fault.to_string().starts_with("system:.gitops/config.yaml:2:"), "{fault}");
     }
+    if let (Some(jitter), Some(interval)) = (sync.jitter, sync.interval)
+        && jitter > interval
+    {
+        let message = format!("a jitter of {jitter} is more than the interval of {interval}");
+        faults.push(document.fault(path!["sync", "jitter"], &message));
+    }
+    for (index, window) in maintenance.windows.iter().enumerate() {
+        if window.from == window.to {
+            let message = format!("the window begins and ends at {}", window.from);
+            faults.push(document.fault(path!["maintenance", "windows", index, "to"], &message));
+        }
+    }
+    if owner == Owner::System {
+        for field in ["strategy", "verify", "retention", "hooks"] {
+            if document.says(path![field]) {
+                let message = format!("{field} has a meaning in a tenant's repository only");
+                faults.push(document.fault(path![field], &message));
+            }
+        }
+    }
+    faults
 }

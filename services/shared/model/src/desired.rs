@@ -1,6 +1,7 @@
 //! What a tenant should be once its repository's request was admitted: one specification per owning service.
 
 use crate::{
+    claim::Claim,
     identity::{PREFIX_LENGTH, Slot, UidRange},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::{Forward, LinkName, MacAddress, NetworkSpec},
@@ -22,15 +23,21 @@ pub struct DesiredTenant {
     pub enabled: bool,
     /// The base image of its root.
     pub image: ImageName,
+    /// Tenants that have to run before it does.
+    pub depends_on: Vec<TenantName>,
     /// What it may use.
     pub limits: Limits,
     /// The ports that lead to it.
     pub forwards: Vec<Forward>,
+    /// What no other tenant of the host may have.
+    pub claims: Vec<Claim>,
     /// Its system extensions, lowest layer first.
     pub sysext: Vec<ExtensionName>,
     /// Its services: units that its repository ships, wanted by its multi-user.target.
     pub services: Vec<UnitName>,
-    /// Fields of its manifest that are valid but have no effect on this host yet, as `/security/capabilities`.
+    /// How long its services have to be active without a break, in microseconds.
+    pub healthy_for_usec: u64,
+    /// What its repository says, is valid and has no effect on this host yet, as `security`.
     pub not_in_effect: Vec<String>,
 }
 
@@ -89,6 +96,11 @@ pub struct InstanceSpec {
 }
 
 impl DesiredTenant {
+    /// What no other tenant of the host may have.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.claims.iter().copied()
+    }
+
     /// What storage should hold.
     #[must_use]
     pub fn storage(&self) -> StorageSpec {

@@ -2,20 +2,27 @@
 //! Pure: no clock, no file system, no network. Text from outside becomes a type here once, and is never checked again.
 
 pub mod admission;
+pub mod claim;
 pub mod config;
 pub mod desired;
 pub mod diagnostic;
 pub mod document;
 pub mod identity;
+pub mod interface;
 pub mod manifest;
 pub mod names;
 pub mod network;
 pub mod observed;
+pub mod policy;
 pub mod progress;
 pub mod registry;
 pub mod repository;
+pub mod request;
+pub mod security;
 pub mod size;
 pub mod text;
+pub mod time;
+pub mod tree;
 
 pub use desired::{DesiredTenant, ExtensionSpec, InstanceSpec, Limits, StorageSpec};
 pub use diagnostic::Diagnostic;

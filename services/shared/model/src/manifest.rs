@@ -1,262 +1,231 @@
 //! metadata.json, the one file that a tenant's repository must have: what it asks for.
 
 use crate::{
+    document::declare::{choice, record},
+    document::{Decode, Faults, Node, OneOrMore, Value},
+    interface::{Hardware, InterfaceAddress, InterfaceName, VlanId},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::Forward,
+    security::{Capability, SelinuxContext, Syscalls as SyscallSet},
     size::Size,
-    text::InvalidText,
+    text::{bounded, checked_text},
 };
-use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::IpAddr;
 
-/// The version of the format that this host reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// Where it stands in a repository.
+pub const PATH: &str = "metadata.json";
+
+/// The version of the formats that this host reads: `1.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version;
 
-impl TryFrom<String> for Version {
-    type Error = InvalidText;
+impl Decode for Version {
+    fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
+        match &node.value {
+            // YAML takes 1.0 without quotes for a number.
+            Value::Text(text) | Value::Number(text) if text == "1.0" => Some(Self),
+            Value::Text(text) | Value::Number(text) => faults
+                .refuse_all(node.caret(), format!("this host does not read version {text} of this file; it reads 1.0")),
+            Value::Null | Value::Boolean(_) | Value::List(_) | Value::Object(_) => {
+                faults.refuse_all(node.caret(), format!("{} stands where the version \"1.0\" is wanted", node.kind()))
+            }
+        }
+    }
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "1.0" { Ok(Self) } else { Err(InvalidText::new(&text, "a version that this host reads", "1.0")) }
+    fn schema() -> serde_json::Value {
+        json!({ "const": "1.0" })
     }
 }
 
-impl From<Version> for String {
-    fn from(_: Version) -> Self {
-        "1.0".to_owned()
+record! {
+    /// What a tenant's repository asks of its host.
+    Manifest {
+        /// The format's version, "1.0".
+        version: Version,
+        /// Who it is.
+        tenant: Tenant,
+        /// The base image of its root: one that the host has in /var/lib/machines. Another image makes a new root.
+        image: ImageName,
+        /// Tenants of the same host that have to run before this one does.
+        depends_on as "dependsOn": Vec<TenantName> = Vec::new(),
+        /// What it wants to use.
+        resources: Resources = Resources::default(),
+        /// How it is reached.
+        network: Network = Network::default(),
+        /// What is layered over its /usr and /etc.
+        extensions: Extensions = Extensions::default(),
+        /// What runs in it.
+        services: Services = Services::default(),
+        /// What confines it beyond what always does.
+        security: Security = Security::default(),
     }
-}
 
-/// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// The format's version.
-    pub version: Version,
-    /// Who it is.
-    pub tenant: Tenant,
-    /// The base image of its root, a name that the host provides.
-    pub image: ImageName,
-    /// What it wants to use.
-    #[serde(default)]
-    pub resources: Resources,
-    /// How it is reached.
-    #[serde(default)]
-    pub network: Network,
-    /// What is layered over its /usr and /etc.
-    #[serde(default)]
-    pub extensions: Extensions,
-    /// What runs in it.
-    #[serde(default)]
-    pub services: Services,
-    /// What confines it.
-    #[serde(default)]
-    pub security: Security,
-}
+    /// Who a tenant is.
+    Tenant {
+        /// Its name, the same as in the registry.
+        name: TenantName,
+        /// Container or virtual machine.
+        kind as "type": Kind,
+        /// Whether it should run. false stops it; its data stays.
+        enabled: bool = true,
+        /// An identifier for its owner; nothing on the host reads it.
+        id: Option<TenantId>,
+    }
 
-/// Who a tenant is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tenant {
-    /// Its name, the same as in the registry.
-    pub name: TenantName,
-    /// Container or virtual machine.
-    #[serde(rename = "type")]
-    pub kind: Kind,
-    /// Whether it should run.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// An identifier of the owner's own; nothing here reads it.
-    pub id: Option<String>,
-}
+    /// What a tenant wants to use.
+    #[derive(Default)]
+    Resources {
+        /// Processors.
+        cpu: Cpu = Cpu::default(),
+        /// Memory.
+        memory: Memory = Memory::default(),
+        /// Storage.
+        storage: Storage = Storage::default(),
+    }
 
-fn yes() -> bool {
-    true
-}
+    /// Processor time.
+    #[derive(Default)]
+    Cpu {
+        /// At most this many cores' worth of time, CPUQuota=. Nothing said is as much as the policy allows.
+        cores: Option<Cores>,
+        /// Relative share when processors are scarce; 1024 is the usual one. CPUWeight= is shares·100/1024, from 1 to 10000.
+        shares: Option<Shares>,
+    }
 
-/// What a tenant is made as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// systemd-nspawn.
-    Container,
-    /// systemd-vmspawn.
-    Vm,
-}
-
-/// What a tenant wants to use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Resources {
-    /// Processors.
-    pub cpu: Cpu,
     /// Memory.
-    pub memory: Memory,
+    #[derive(Default)]
+    Memory {
+        /// At most this much, MemoryMax=. Nothing said is as much as the policy allows.
+        limit: Option<Size>,
+        /// At most this much swap, MemorySwapMax=. Nothing said is as much as the policy allows.
+        swap: Option<Size>,
+    }
+
     /// Storage.
-    pub storage: Storage,
+    #[derive(Default)]
+    Storage {
+        /// Size of the root volume.
+        root: Option<Size>,
+        /// Size of the data volume.
+        data: Option<Size>,
+    }
+
+    /// How a tenant is reached.
+    Network {
+        /// How it is connected; nat if nothing is said.
+        mode: Mode = Mode::Nat,
+        /// The 802.1Q VLAN of its links, in bridge mode.
+        vlan: Option<VlanId>,
+        /// Its links.
+        interfaces: Vec<Interface> = Vec::new(),
+        /// Ports of the host that lead to it, in nat mode.
+        forward: Vec<Forward> = Vec::new(),
+    }
+
+    /// One of a tenant's links.
+    Interface {
+        /// Its name in the tenant.
+        name: InterfaceName,
+        /// auto for one that stays the same, or a hardware address.
+        mac: Hardware = Hardware::Auto,
+        /// How it gets an IPv4 address; dhcp if nothing is said.
+        ipv4: Addressing = Addressing::Dhcp,
+        /// How it gets an IPv6 address; disabled if nothing is said.
+        ipv6: Addressing = Addressing::Disabled,
+        /// Its addresses with their prefix lengths, one for each family that is static.
+        address: OneOrMore<InterfaceAddress> = OneOrMore::default(),
+        /// Its gateways, at most one for each family that is static.
+        gateway: OneOrMore<IpAddr> = OneOrMore::default(),
+    }
+
+    /// What is layered over a tenant's /usr and /etc.
+    #[derive(Default)]
+    Extensions {
+        /// System extension images that the host has (systemd-sysext(8)), lowest layer first.
+        sysext: Vec<ExtensionName> = Vec::new(),
+        /// Configuration extension images (systemd-confext(8)), lowest layer first.
+        confext: Vec<ExtensionName> = Vec::new(),
+    }
+
+    /// What runs in a tenant.
+    #[derive(Default)]
+    Services {
+        /// Portable services (portablectl(1)).
+        portable: Vec<ExtensionName> = Vec::new(),
+        /// Units that the repository ships under units/, wanted by the tenant's multi-user.target.
+        systemd: Vec<UnitName> = Vec::new(),
+    }
+
+    /// What confines a tenant beyond what always does.
+    #[derive(Default)]
+    Security {
+        /// SELinux context of its processes.
+        selinux_context: Option<SelinuxContext>,
+        /// Capabilities that it keeps besides those of every container (capabilities(7)).
+        capabilities: Vec<Capability> = Vec::new(),
+        /// System calls.
+        syscalls: Syscalls = Syscalls::default(),
+    }
+
+    /// System calls and groups of them (systemd.exec(5), SystemCallFilter=).
+    #[derive(Default)]
+    Syscalls {
+        /// Allowed besides those of every container.
+        allow: Vec<SyscallSet> = Vec::new(),
+        /// Refused.
+        deny: Vec<SyscallSet> = Vec::new(),
+    }
 }
 
-/// Processor time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cpu {
-    /// At most this many cores' worth.
-    pub cores: Option<Cores>,
-    /// Relative share when processors are scarce; 1024 is the usual one.
-    pub shares: Option<Shares>,
+choice! {
+    /// What a tenant is made as.
+    Kind, "a tenant's type" {
+        /// systemd-nspawn.
+        Container = "container",
+        /// systemd-vmspawn.
+        Vm = "vm",
+    }
+
+    /// How a tenant is connected.
+    Mode, "a network mode" {
+        /// A private subnet behind the host's address.
+        Nat = "nat",
+        /// On the host's own segment.
+        Bridge = "bridge",
+        /// The host's own network namespace.
+        Host = "host",
+    }
+
+    /// How a link gets its address.
+    Addressing, "a way to get an address" {
+        /// From a DHCP server or router.
+        Dhcp = "dhcp",
+        /// As written under address.
+        Static = "static",
+        /// Not at all.
+        Disabled = "disabled",
+    }
 }
 
-macro_rules! bounded {
-    ($(#[$meta:meta])* $name:ident, $what:literal, $allowed:literal, $range:expr) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-        #[serde(try_from = "i64")]
-        pub struct $name(u32);
-
-        impl $name {
-            /// The number.
-            #[must_use]
-            pub fn number(self) -> u32 {
-                self.0
-            }
-        }
-
-        impl TryFrom<i64> for $name {
-            type Error = InvalidText;
-
-            fn try_from(number: i64) -> Result<Self, Self::Error> {
-                u32::try_from(number)
-                    .ok()
-                    .filter(|number| $range.contains(number))
-                    .map(Self)
-                    .ok_or_else(|| InvalidText::new(&number.to_string(), $what, $allowed))
-            }
-        }
-    };
+impl Default for Network {
+    fn default() -> Self {
+        Self { mode: Mode::Nat, vlan: None, interfaces: Vec::new(), forward: Vec::new() }
+    }
 }
 
 bounded!(
     /// A number of processor cores.
-    Cores, "a number of cores", "1 to 1024", (1..=1024)
+    Cores(u32), "a number of cores", 1 to 1024
 );
 bounded!(
     /// A relative share of processor time.
-    Shares, "a processor share", "2 to 262144", (2..=262_144)
+    Shares(u32), "a processor share", 2 to 262_144
 );
-
-/// Memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Memory {
-    /// At most this much.
-    pub limit: Option<Size>,
-    /// At most this much swap.
-    pub swap: Option<Size>,
-}
-
-/// Storage.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Storage {
-    /// Size of the root volume.
-    pub root: Option<Size>,
-    /// Size of the data volume.
-    pub data: Option<Size>,
-}
-
-/// How a tenant is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Network {
-    /// How it is connected.
-    pub mode: Mode,
-    /// Its links.
-    pub interfaces: Vec<Interface>,
-    /// Ports of the host that lead to it.
-    pub forward: Vec<Forward>,
-}
-
-/// How a tenant is connected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// A private subnet behind the host's address.
-    #[default]
-    Nat,
-    /// On the host's own segment.
-    Bridge,
-    /// The host's own network namespace.
-    Host,
-}
-
-/// One of a tenant's links.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Interface {
-    /// Its name in the tenant.
-    pub name: String,
-    /// `auto`, or a hardware address.
-    pub mac: Option<String>,
-    /// How it gets an IPv4 address.
-    pub ipv4: Option<Addressing>,
-    /// How it gets an IPv6 address.
-    pub ipv6: Option<Addressing>,
-    /// The address, for static.
-    pub address: Option<String>,
-    /// The gateway, for static.
-    pub gateway: Option<String>,
-}
-
-/// How a link gets its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Addressing {
-    /// From a DHCP server.
-    Dhcp,
-    /// As written.
-    Static,
-    /// Not at all.
-    Disabled,
-}
-
-/// What is layered over a tenant's /usr and /etc.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Extensions {
-    /// System extensions (systemd-sysext(8)), lowest layer first.
-    pub sysext: Vec<ExtensionName>,
-    /// Configuration extensions (systemd-confext(8)).
-    pub confext: Vec<ExtensionName>,
-}
-
-/// What runs in a tenant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Services {
-    /// Portable services (portablectl(1)).
-    pub portable: Vec<ExtensionName>,
-    /// Units that the repository ships under `units/`.
-    pub systemd: Vec<UnitName>,
-}
-
-/// What confines a tenant beyond what always does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Security {
-    /// SELinux context of its processes.
-    pub selinux_context: Option<String>,
-    /// Capabilities that it keeps.
-    pub capabilities: Vec<String>,
-    /// System calls.
-    pub syscalls: Syscalls,
-}
-
-/// System call groups (systemd.exec(5), SystemCallFilter=).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Syscalls {
-    /// Allowed besides the usual ones.
-    pub allow: Vec<String>,
-    /// Refused.
-    pub deny: Vec<String>,
-}
+checked_text!(
+    /// An identifier of the owner's own.
+    TenantId,
+    "an identifier",
+    "1 to 64 printable ASCII characters without spaces",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+);

@@ -1,6 +1,9 @@
 //! A tenant's place in the network: its bridge, subnet, hardware address, and the ports that are forwarded to it.
 
-use crate::text::{InvalidText, checked_text};
+use crate::{
+    document::declare::{choice, record},
+    text::{InvalidText, bounded, checked_text, written_as_text},
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
@@ -32,17 +35,13 @@ impl MacAddress {
     }
 }
 
+written_as_text!(MacAddress, "a hardware address", "six pairs of hexadecimal digits, locally administered and unicast");
+
 impl FromStr for MacAddress {
     type Err = InvalidText;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || {
-            InvalidText::new(
-                text,
-                "a hardware address",
-                "six pairs of hexadecimal digits, locally administered and unicast",
-            )
-        };
+        let refused = || Self::refused(text);
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
@@ -56,20 +55,6 @@ impl FromStr for MacAddress {
     }
 }
 
-impl TryFrom<String> for MacAddress {
-    type Error = InvalidText;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<MacAddress> for String {
-    fn from(address: MacAddress) -> Self {
-        address.to_string()
-    }
-}
-
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -77,77 +62,34 @@ impl fmt::Display for MacAddress {
     }
 }
 
-/// A transport protocol whose ports can be forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
+choice! {
+    /// A transport protocol whose ports can be forwarded.
+    Protocol, "a protocol" {
+        /// RFC 9293.
+        Tcp = "tcp",
+        /// RFC 768.
+        Udp = "udp",
     }
 }
 
-fn tcp() -> Protocol {
-    Protocol::Tcp
-}
-
-/// A port of the host that leads to a port of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Forward {
-    /// The port on every IPv4 address of the host, and on 127.0.0.1 from the host itself.
-    pub host: Port,
-    /// The port in the tenant.
-    pub tenant: Port,
-    /// Which protocol; tcp if nothing is said.
-    #[serde(default = "tcp")]
-    pub protocol: Protocol,
-}
-
-/// A port number from 1 to 65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "i64")]
-pub struct Port(u16);
-
-impl Port {
-    /// The number.
-    #[must_use]
-    pub fn number(self) -> u16 {
-        self.0
+record! {
+    /// A port of the host that leads to a port of a tenant.
+    #[derive(Copy, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    Forward {
+        /// The port on every IPv4 address of the host, and on 127.0.0.1 from the host itself.
+        host: Port,
+        /// The port in the tenant.
+        tenant: Port,
+        /// The transport protocol; tcp if nothing is said.
+        protocol: Protocol = Protocol::Tcp,
     }
 }
 
-impl TryFrom<i64> for Port {
-    type Error = InvalidText;
-
-    fn try_from(number: i64) -> Result<Self, Self::Error> {
-        match u16::try_from(number) {
-            Ok(port) if port > 0 => Ok(Self(port)),
-            _ => Err(InvalidText::new(&number.to_string(), "a port", "1 to 65535")),
-        }
-    }
-}
-
-impl From<Port> for i64 {
-    fn from(port: Port) -> Self {
-        port.0.into()
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+bounded!(
+    /// A port number.
+    Port(u16), "a port", 1 to 65535
+);
 
 /// What the network service keeps for a tenant in NAT mode: a bridge of its own with a DHCP server that leases one
 /// address, and the forwarded ports.

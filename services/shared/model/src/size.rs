@@ -1,6 +1,6 @@
 //! Amounts of memory and storage.
 
-use crate::text::InvalidText;
+use crate::text::{InvalidText, written_as_text};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Size(u64);
+
+written_as_text!(Size, "a size", "a whole number of bytes, or of K, M, G, T, P or E (base 1024), below 8E");
 
 const SUFFIXES: [(char, u32); 6] = [('E', 60), ('P', 50), ('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 
@@ -30,9 +32,7 @@ impl FromStr for Size {
     type Err = InvalidText;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || {
-            InvalidText::new(text, "a size", "a whole number of bytes, or of K, M, G, T, P or E (base 1024), below 8E")
-        };
+        let refused = || Self::refused(text);
         let (digits, shift) = SUFFIXES
             .iter()
             .find_map(|(suffix, shift)| text.strip_suffix(*suffix).map(|digits| (digits, *shift)))
@@ -42,20 +42,6 @@ impl FromStr for Size {
         }
         let number: u64 = digits.parse().map_err(|_| refused())?;
         number.checked_mul(1 << shift).and_then(Self::from_bytes).ok_or_else(refused)
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = InvalidText;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Size> for String {
-    fn from(size: Size) -> Self {
-        size.to_string()
     }
 }
 

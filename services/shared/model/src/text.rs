@@ -91,9 +91,105 @@ macro_rules! checked_text {
                 &self.0
             }
         }
+
+        $crate::text::decoded_text!($name, $what, $allowed);
     };
 }
-pub(crate) use checked_text;
+
+/// Lets a document say a type that is parsed from text.
+macro_rules! decoded_text {
+    ($name:ident, $what:literal, $allowed:literal) => {
+        impl $crate::document::Decode for $name {
+            fn decode(node: &$crate::document::Node, faults: &mut $crate::document::Faults) -> Option<Self> {
+                $crate::document::decode::text(node, faults)
+            }
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "type": "string", "description": concat!($what, ": ", $allowed) })
+            }
+        }
+    };
+}
+
+/// The conversions of a type that is written as text and is more than that text inside.
+macro_rules! written_as_text {
+    ($name:ident, $what:literal, $allowed:literal) => {
+        impl $name {
+            fn refused(text: &str) -> $crate::text::InvalidText {
+                $crate::text::InvalidText::new(text, $what, $allowed)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::text::InvalidText;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+
+        $crate::text::decoded_text!($name, $what, $allowed);
+    };
+}
+
+/// Declares a whole number within bounds.
+macro_rules! bounded {
+    ($(#[$meta:meta])* $name:ident($inner:ty), $what:literal, $least:literal to $most:literal) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "i64", into = "i64")]
+        pub struct $name($inner);
+
+        impl $name {
+            /// The number.
+            #[must_use]
+            pub fn number(self) -> $inner {
+                self.0
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = $crate::text::InvalidText;
+
+            fn try_from(number: i64) -> Result<Self, Self::Error> {
+                <$inner>::try_from(number)
+                    .ok()
+                    .filter(|number| ($least..=$most).contains(number))
+                    .map(Self)
+                    .ok_or_else(|| $crate::text::InvalidText::new(&number.to_string(), $what, concat!($least, " to ", $most)))
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(checked: $name) -> Self {
+                checked.0.into()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl $crate::document::Decode for $name {
+            fn decode(node: &$crate::document::Node, faults: &mut $crate::document::Faults) -> Option<Self> {
+                $crate::document::decode::number(node, faults)
+            }
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "type": "integer", "minimum": $least, "maximum": $most })
+            }
+        }
+    };
+}
+pub(crate) use {bounded, checked_text, decoded_text, written_as_text};
 
 #[cfg(test)]
 mod tests {

@@ -15,10 +15,13 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         revision: digit.to_string().repeat(40).parse().unwrap(),
         enabled: true,
         image: "debian".parse().unwrap(),
+        depends_on: Vec::new(),
         limits: Limits::default(),
         forwards: Vec::new(),
+        claims: Vec::new(),
         sysext: Vec::new(),
         services: Vec::new(),
+        healthy_for_usec: 5_000_000,
         not_in_effect: Vec::new(),
     }
 }

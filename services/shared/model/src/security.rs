@@ -1,0 +1,124 @@
+//! Words of the kernel's and systemd's that a tenant's confinement is written in.
+
+use crate::text::checked_text;
+
+/// capabilities(7), Linux 6.12.
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// systemd.exec(5), SystemCallFilter=; a test on a host holds this against `systemd-analyze syscall-filter`.
+pub const SYSCALL_GROUPS: [&str; 30] = [
+    "@aio",
+    "@basic-io",
+    "@chown",
+    "@clock",
+    "@cpu-emulation",
+    "@debug",
+    "@default",
+    "@file-system",
+    "@io-event",
+    "@ipc",
+    "@keyring",
+    "@known",
+    "@memlock",
+    "@module",
+    "@mount",
+    "@network-io",
+    "@obsolete",
+    "@pkey",
+    "@privileged",
+    "@process",
+    "@raw-io",
+    "@reboot",
+    "@resources",
+    "@sandbox",
+    "@setuid",
+    "@signal",
+    "@swap",
+    "@sync",
+    "@system-service",
+    "@timer",
+];
+
+checked_text!(
+    /// A capability, by its name in capabilities(7).
+    Capability,
+    "a capability",
+    "a name from capabilities(7), as CAP_NET_ADMIN",
+    |text| CAPABILITIES.contains(&text)
+);
+
+checked_text!(
+    /// A system call, or a group of them.
+    Syscalls,
+    "a system call",
+    "a name from syscalls(2), or a group from systemd.exec(5), as @basic-io",
+    |text| match text.strip_prefix('@') {
+        Some(_) => SYSCALL_GROUPS.contains(&text),
+        None => {
+            (1..=40).contains(&text.len())
+                && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        }
+    }
+);
+
+checked_text!(
+    /// An SELinux context, or a type alone.
+    SelinuxContext,
+    "an SELinux context",
+    "1 to 255 letters, digits, '_', '-', '.', ',' and ':'",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
+);
+
+checked_text!(
+    /// The fingerprint of a key that signs commits.
+    Signer,
+    "a key's fingerprint",
+    "SHA256: and 43 characters of base64, as ssh-keygen -l prints it, or the 40 or 64 hexadecimal digits of an OpenPGP key",
+    |text| match text.strip_prefix("SHA256:") {
+        Some(digest) => digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b)),
+        None => matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_lowercase()),
+    }
+);

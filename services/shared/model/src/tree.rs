@@ -1,0 +1,148 @@
+//! The files of one commit, or of a working tree, and what a repository of either kind says in them.
+
+use crate::{
+    config::{self, Config, Owner},
+    diagnostic::Diagnostic,
+    document::Document,
+    manifest::{self, Manifest},
+    policy::{PolicyFile, PolicyName},
+    registry::{self, Registration, Registry},
+    request,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Files by their path from the repository's root.
+pub trait Tree {
+    /// What a file holds; nothing if there is none.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for the repository's owner: it is a directory, a link that leads out of the tree, too large.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String>;
+
+    /// Whether there is such a file.
+    fn has(&self, path: &str) -> bool;
+}
+
+/// What a tenant's repository asks for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// metadata.json.
+    pub manifest: Document<Manifest>,
+    /// .gitops/config.yaml, if there is one.
+    pub config: Option<Document<Config>>,
+}
+
+impl Request {
+    /// Reads the files of `repository` and checks what can be checked without a host.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn read(repository: &str, tree: &dyn Tree) -> Result<Self, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let manifest = keep(
+            &mut faults,
+            required(repository, tree, manifest::PATH).and_then(|(origin, bytes)| Document::json(&origin, &bytes)),
+        );
+        let config = read_config(repository, tree, Owner::Tenant, &mut faults);
+        if let Some(manifest) = &manifest {
+            faults.extend(request::check(manifest, config.as_ref(), tree));
+        }
+        match manifest {
+            Some(manifest) if faults.is_empty() => Ok(Self { manifest, config }),
+            Some(_) | None => Err(faults),
+        }
+    }
+
+    /// What its configuration says, or what holds if it says nothing.
+    #[must_use]
+    pub fn settings(&self) -> config::Verify {
+        self.config.as_ref().map(|config| config.content.verify.clone()).unwrap_or_default()
+    }
+}
+
+/// What the system repository says.
+#[derive(Debug, Clone)]
+pub struct System {
+    /// Its tenants.
+    pub registrations: Vec<Registration>,
+    /// .gitops/config.yaml, if there is one.
+    pub config: Option<Document<Config>>,
+}
+
+impl System {
+    /// Reads the files of `repository` and checks what can be checked without a host.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn read(repository: &str, tree: &dyn Tree) -> Result<Self, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let registry: Option<Document<Registry>> = keep(
+            &mut faults,
+            required(repository, tree, registry::PATH).and_then(|(origin, bytes)| Document::json(&origin, &bytes)),
+        );
+        let config = read_config(repository, tree, Owner::System, &mut faults);
+        let registrations = registry.and_then(|registry| {
+            let names = registry.content.tenants.iter().map(|entry| &entry.policy).chain([&registry.content.policy]);
+            let names: BTreeSet<PolicyName> = names.flatten().cloned().collect();
+            let (mut files, mut broken) = (BTreeMap::new(), BTreeSet::new());
+            for name in names {
+                match optional(repository, tree, &name.path()) {
+                    Ok(None) => {}
+                    Ok(Some((origin, bytes))) => match keep(&mut faults, Document::<PolicyFile>::json(&origin, &bytes))
+                    {
+                        Some(file) => drop(files.insert(name, file)),
+                        None => drop(broken.insert(name)),
+                    },
+                    Err(fault) => {
+                        faults.push(fault);
+                        broken.insert(name);
+                    }
+                }
+            }
+            keep(&mut faults, registry::resolve(&registry, &files, |name| broken.contains(name)))
+        });
+        match registrations {
+            Some(registrations) if faults.is_empty() => Ok(Self { registrations, config }),
+            Some(_) | None => Err(faults),
+        }
+    }
+}
+
+fn read_config(
+    repository: &str,
+    tree: &dyn Tree,
+    owner: Owner,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<Document<Config>> {
+    match optional(repository, tree, config::PATH) {
+        Ok(None) => None,
+        Ok(Some((origin, bytes))) => {
+            let document = keep(faults, Document::yaml(&origin, &bytes))?;
+            faults.extend(config::check(&document, owner));
+            Some(document)
+        }
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    }
+}
+
+type File = (String, Vec<u8>);
+
+fn optional(repository: &str, tree: &dyn Tree, path: &str) -> Result<Option<File>, Diagnostic> {
+    let origin = format!("{repository}:{path}");
+    match tree.read(path) {
+        Ok(bytes) => Ok(bytes.map(|bytes| (origin, bytes))),
+        Err(reason) => Err(Diagnostic::of_file(&origin, &reason)),
+    }
+}
+
+fn required(repository: &str, tree: &dyn Tree, path: &str) -> Result<File, Vec<Diagnostic>> {
+    let absent = || Diagnostic::of_file(&format!("{repository}:{path}"), "there is no such file");
+    optional(repository, tree, path).map_err(|fault| vec![fault])?.ok_or_else(|| vec![absent()])
+}
+
+fn keep<T>(faults: &mut Vec<Diagnostic>, read: Result<T, Vec<Diagnostic>>) -> Option<T> {
+    read.map_err(|found| faults.extend(found)).ok()
+}
