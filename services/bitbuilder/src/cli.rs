@@ -1,7 +1,15 @@
 //! The words of the command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
-use model::{Reference, RepositoryUrl, TenantName, names::RepositoryName};
+use crate::{
+    output::{Failure, Json},
+    verbs::{init, list, logs, shell, status, sync},
+};
+use clap::{Parser, Subcommand};
+use runtime::Client;
+use std::{path::PathBuf, time::Duration};
+
+/// A tenant may take its time, a question to a service should not.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follow Git: this host and its tenants are what their repositories say.
 #[derive(Debug, Parser)]
@@ -9,9 +17,12 @@ use model::{Reference, RepositoryUrl, TenantName, names::RepositoryName};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// Print JSON instead of text.
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "off", num_args = 0..=1, default_missing_value = "pretty", require_equals = true)]
+    pub(crate) json: Json,
     /// Where the sockets of the services are.
     #[arg(long, global = true, hide = true, default_value = runtime::client::RUNTIME_DIRECTORY)]
-    pub(crate) sockets: std::path::PathBuf,
+    pub(crate) sockets: PathBuf,
 }
 
 const EXIT_CODES: &str = "\
@@ -25,70 +36,31 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Make this host follow a system repository.
-    Init {
-        /// Where it is: https://, http://, git://, ssh:// or file://.
-        #[arg(long, value_name = "URL")]
-        repository: RepositoryUrl,
-        /// Which of its references counts.
-        #[arg(long, value_name = "REF", default_value = "refs/heads/main")]
-        reference: Reference,
-        /// Leave the repository that the host follows now.
-        #[arg(long)]
-        force: bool,
-    },
+    Init(init::Arguments),
     /// Show what runs, since when, and why not what was pushed.
-    Status {
-        /// One tenant, in full.
-        tenant: Option<TenantName>,
-        /// Go on showing each change.
-        #[arg(long, conflicts_with = "tenant")]
-        watch: bool,
-        /// Print JSON instead of text.
-        #[arg(long, value_enum, value_name = "FORM", default_value = "off", num_args = 0..=1, default_missing_value = "pretty", require_equals = true)]
-        json: Json,
-    },
+    Status(status::Arguments),
     /// List the tenants' names.
-    List {
-        /// Print JSON instead of text.
-        #[arg(long, value_enum, value_name = "FORM", default_value = "off", num_args = 0..=1, default_missing_value = "pretty", require_equals = true)]
-        json: Json,
-    },
+    List,
     /// Look at the repositories now instead of at the next poll.
-    Sync {
-        /// One tenant, or system for the system repository alone.
-        tenant: Option<RepositoryName>,
-        /// Show each change and return when all is settled.
-        #[arg(long)]
-        wait: bool,
-    },
+    Sync(sync::Arguments),
     /// Show what a tenant and its services said.
-    Logs {
-        tenant: TenantName,
-        /// Go on showing what they say.
-        #[arg(long, short)]
-        follow: bool,
-        /// How many of the last lines.
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10000))]
-        lines: u32,
-    },
+    Logs(logs::Arguments),
     /// Open a shell in a tenant.
-    Shell {
-        tenant: TenantName,
-        /// Whose shell.
-        #[arg(long, default_value = "root")]
-        user: String,
-    },
+    Shell(shell::Arguments),
 }
 
-/// How JSON is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Json {
-    /// Over several lines.
-    Pretty,
-    /// A line per object.
-    Short,
-    /// Not at all.
-    Off,
+/// Does what the command line says. Gives the exit code.
+pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let services = Client::in_directory(&arguments.sockets).waiting(PATIENCE);
+    let json = arguments.json;
+    match arguments.verb {
+        Verb::Init(words) => init::run(&services, words).await,
+        Verb::Status(words) => status::run(&services, words, json).await,
+        Verb::List => list::run(&services, json).await,
+        Verb::Sync(words) => sync::run(&services, words, json).await,
+        Verb::Logs(words) => logs::run(&services, words).await,
+        Verb::Shell(words) => shell::run(&words).await,
+    }
 }
 
 #[cfg(test)]
@@ -114,5 +86,6 @@ mod tests {
             assert!(Arguments::try_parse_from(line).is_err(), "{words:?} was accepted");
         }
         assert!(Arguments::try_parse_from(["bitbuilder", "status", "--json"]).is_ok());
+        assert!(Arguments::try_parse_from(["bitbuilder", "--json=short", "status"]).is_ok());
     }
 }

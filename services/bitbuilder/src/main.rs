@@ -1,10 +1,9 @@
 //! `bitbuilder`: what a person or a script says to this host. A client of the Varlink interfaces and nothing more.
 
 mod cli;
-mod command;
 mod output;
-mod shell;
 mod table;
+mod verbs;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(cause) => return output::failed(&cause),
     };
-    let code = match runtime.block_on(command::run(arguments)) {
+    let code = match runtime.block_on(cli::run(arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(error) if output::is_unread(&*error) => ExitCode::SUCCESS,
         Err(error) => output::failed(&*error),

@@ -1,11 +1,12 @@
 //! What is printed, in text or JSON, and what an end means to a script.
 
-use crate::cli::Json;
+use clap::ValueEnum;
 use interfaces::orchestrator::{HostStatus, TenantState, TenantStatus};
 use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The command line is wrong (sysexits.h, EX_USAGE).
@@ -14,6 +15,20 @@ pub(crate) const USAGE: u8 = 64;
 const FAILED: u8 = 1;
 /// A commit was refused.
 const REFUSED: u8 = 3;
+
+/// Why a verb did not do what it was for.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// How JSON is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Json {
+    /// Over several lines.
+    Pretty,
+    /// A line per object.
+    Short,
+    /// Not at all.
+    Off,
+}
 
 /// Prints what failed and why, each cause once.
 pub(crate) fn failed(error: &dyn std::error::Error) -> ExitCode {
@@ -71,4 +86,10 @@ pub(crate) fn paint(state: TenantState, text: &str) -> String {
         TenantState::Failed => 31,
     };
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_usec() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

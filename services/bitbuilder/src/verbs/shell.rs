@@ -1,6 +1,7 @@
-//! A shell in a tenant: systemd-machined opens a pseudo terminal there (io.systemd.Machine.Open), and what is typed and
+//! `bitbuilder shell`: systemd-machined opens a pseudo terminal there (io.systemd.Machine.Open), and what is typed and
 //! shown here goes through it.
 
+use crate::output::Failure;
 use model::TenantName;
 use runtime::foreign::{self, ForeignError};
 use rustix::termios::{self, OptionalActions, Termios};
@@ -21,6 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const END_OF_TRANSMISSION: u8 = 4;
 const MACHINED: &str = "/run/varlink/registry/io.systemd.Machine";
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    tenant: TenantName,
+    /// Whose shell.
+    #[arg(long, default_value = "root")]
+    user: String,
+}
+
+pub(crate) async fn run(words: &Arguments) -> Result<u8, Failure> {
+    Ok(open(&words.tenant, &words.user).await?)
+}
+
 /// Why there is no shell.
 #[derive(Debug, Error)]
 pub(crate) enum ShellError {
@@ -39,7 +52,7 @@ pub(crate) enum ShellError {
     Terminal(#[source] io::Error),
 }
 
-pub(crate) async fn open(tenant: &TenantName, user: &str) -> Result<u8, ShellError> {
+async fn open(tenant: &TenantName, user: &str) -> Result<u8, ShellError> {
     let request = json!({ "name": tenant, "mode": "shell", "user": user, "allowInteractiveAuthentication": true });
     let opened = foreign::call(Path::new(MACHINED), "io.systemd.Machine.Open", &request, PATIENCE).await;
     let (reply, descriptors) = opened.map_err(|cause| ShellError::Open { tenant: tenant.clone(), cause })?;

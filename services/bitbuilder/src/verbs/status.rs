@@ -1,0 +1,78 @@
+//! `bitbuilder status`
+
+use crate::{
+    output::{self, Failure, Json, now_usec},
+    table,
+};
+use futures_util::StreamExt;
+use interfaces::orchestrator::{Describe, Host, HostStatus, List, TenantStatus, Watch};
+use model::TenantName;
+use runtime::Client;
+use std::io;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// One tenant, in full.
+    tenant: Option<TenantName>,
+    /// Go on showing each change.
+    #[arg(long, conflicts_with = "tenant")]
+    watch: bool,
+}
+
+/// The whole host in JSON: a stable shape for scripts.
+#[derive(Debug, serde::Serialize)]
+struct Overview<'a> {
+    host: &'a HostStatus,
+    tenants: &'a [TenantStatus],
+}
+
+pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
+    match words.tenant {
+        Some(tenant) => one(services, tenant, json).await,
+        None if words.watch => watch(services, json).await,
+        None => all(services, json).await,
+    }
+}
+
+async fn one(services: &Client, tenant: TenantName, json: Json) -> Result<u8, Failure> {
+    let shown = services.call(&List { tenant: Some(tenant) }).await?.tenants;
+    for status in &shown {
+        output::json(json, status)?;
+        if json == Json::Off {
+            output::text(&table::tenant(status, now_usec()))?;
+        }
+    }
+    Ok(0)
+}
+
+async fn all(services: &Client, json: Json) -> Result<u8, Failure> {
+    let Host { host } = services.call(&Describe {}).await?;
+    let tenants = services.call(&List { tenant: None }).await?.tenants;
+    output::json(json, &Overview { host: &host, tenants: &tenants })?;
+    if json == Json::Off {
+        output::text(&table::host(&host))?;
+        if !tenants.is_empty() {
+            output::text(&format!("\n{}", table::tenants(&tenants, now_usec())))?;
+        }
+    }
+    Ok(0)
+}
+
+async fn watch(services: &Client, json: Json) -> Result<u8, Failure> {
+    let mut changes = std::pin::pin!(services.stream(&Watch {}).await?);
+    while let Some(change) = changes.next().await {
+        for status in change?.tenants {
+            show(&status, json)?;
+        }
+    }
+    Ok(0)
+}
+
+/// One line as soon as it is known, so that a pipe sees it too.
+pub(crate) fn show(status: &TenantStatus, json: Json) -> io::Result<()> {
+    output::json(json, status)?;
+    if json == Json::Off {
+        output::text(&table::line(status, 0, now_usec()))?;
+    }
+    Ok(())
+}
