@@ -1,15 +1,19 @@
 //! Twins of io.bitbuilder.GitSync.
 
 use crate::macros::{contract, errors, object};
-use model::{Reference, RepositoryUrl, Revision, names::RepositoryName};
+use model::{
+    Reference, RepositoryUrl, Revision,
+    names::RepositoryName,
+    signer::{SignerName, Trust},
+};
 
 object! {
     /// What is held of one repository.
     Repository { repository: RepositoryName, url: Option<RepositoryUrl>, reference: Option<Reference>, revision: Option<Revision>, checkouts: Vec<Revision> }
     /// Fetches one reference.
-    Fetch { repository: RepositoryName, url: RepositoryUrl, reference: Reference }
+    Fetch { repository: RepositoryName, url: RepositoryUrl, reference: Reference, trust: Option<Trust>, floor: Option<Revision> }
     /// What the reference names.
-    Fetched { revision: Revision, changed: bool }
+    Fetched { revision: Revision, changed: bool, signer: Option<SignerName> }
     /// Makes a directory of a commit's files.
     Checkout { repository: RepositoryName, revision: Revision }
     /// Where the files are.
@@ -29,6 +33,8 @@ errors! {
     NoSuchRevision { repository: RepositoryName, revision: Revision } = "{revision} of {repository} was never fetched"
     RepositoryUnreachable { repository: RepositoryName, reason: String } = "the repository {repository} cannot be reached: {reason}"
     NoSuchReference { repository: RepositoryName, reference: Reference } = "the repository {repository} has no {reference}"
+    NotTrusted { repository: RepositoryName, revision: Revision, reason: String } = "{revision} of {repository} is not trusted: {reason}"
+    HistoryRewritten { repository: RepositoryName, revision: Revision, floor: Revision } = "the history of {revision} of {repository} does not contain {floor}, the last commit that held"
     RefusedContent { repository: RepositoryName, path: String, reason: String } = "{repository}:{path}: {reason}"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }

@@ -2,7 +2,7 @@
 
 use crate::macros::{contract, errors, object};
 pub use model::progress::TenantState;
-use model::{Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName};
+use model::{Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName, signer::Trust};
 use std::net::Ipv4Addr;
 
 object! {
@@ -33,7 +33,9 @@ object! {
         tenants: u32,
     }
     /// Sets the system repository.
-    SetRepository { url: RepositoryUrl, reference: Option<Reference>, force: Option<bool> }
+    SetRepository { url: RepositoryUrl, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool> }
+    /// Lets a repository's next commit have another history.
+    AcceptHistory { repository: RepositoryName }
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Fetches and converges.
@@ -53,12 +55,13 @@ object! {
 errors! {
     NoSuchTenant { tenant: TenantName } = "no tenant {tenant} is registered"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
-    AlreadyInitialized { url: RepositoryUrl } = "this host follows {url} already; to change that, run: bitbuilder init --force --repository URL"
+    AlreadyInitialized { url: RepositoryUrl } = "this host follows {url} already; to change that or whose signature counts, run: bitbuilder init --force --repository URL"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }
 
 contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", Error,
     SetRepository => Changed, Administer, Ignored;
+    AcceptHistory => Changed, Administer, Ignored;
     Sync => Tenants, Synchronize, Supported;
     List => Tenants, Read, Supported;
     Watch => Tenants, Read, Required;

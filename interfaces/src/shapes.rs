@@ -11,6 +11,7 @@ use model::{
     names::RepositoryName,
     network::{LinkName, Port},
     observed::InstanceState,
+    signer::{Certificate, Signer, SignerName, SshKey, Trust},
 };
 use std::net::Ipv4Addr;
 
@@ -26,7 +27,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -64,6 +65,8 @@ impl Shaped for model::progress::TenantState {
     }
 }
 
+shaped!(Signer { name: SignerName, ssh: Vec<SshKey>, openpgp: Vec<Certificate> });
+shaped!(Trust { signers: Vec<Signer>, revoked: Vec<SshKey> });
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });

@@ -2,7 +2,7 @@
 
 use crate::{
     output::{Failure, Json},
-    verbs::{init, list, logs, shell, status, sync},
+    verbs::{accept, init, list, logs, shell, status, sync},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     List,
     /// Look at the repositories now instead of at the next poll.
     Sync(sync::Arguments),
+    /// Let a repository's next commit have another history than the last that held: after a forced push that was meant.
+    Accept(accept::Arguments),
     /// Show what a tenant and its services said.
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
@@ -58,6 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Status(words) => status::run(&services, words, json).await,
         Verb::List => list::run(&services, json).await,
         Verb::Sync(words) => sync::run(&services, words, json).await,
+        Verb::Accept(words) => accept::run(&services, words).await,
         Verb::Logs(words) => logs::run(&services, words).await,
         Verb::Shell(words) => shell::run(&words).await,
     }

@@ -1,5 +1,6 @@
 //! What each word of the command does: a file each, with its arguments, a call or two, and how the reply is shown.
 
+pub(crate) mod accept;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;

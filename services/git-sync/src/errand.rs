@@ -12,7 +12,7 @@ use host::{
     command::{Command, CommandError},
     files::FileError,
 };
-use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Fetched, Prune};
+use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Prune};
 use model::names::RepositoryName;
 use nix::sys::{
     prctl::set_pdeathsig,
@@ -196,9 +196,9 @@ fn confine() -> io::Result<()> {
 fn perform(root: &Path, bounds: Bounds, task: &Task) -> Result<Value, Error> {
     let place = Place::new(root, task.repository());
     match task {
-        Task::Fetch(call) => fetch(&place, &call.url, &call.reference)
-            .map(|(revision, changed)| to_value(&Fetched { revision, changed }))
-            .map_err(|cause| fetch_error(call, cause)),
+        Task::Fetch(call) => {
+            fetch(&place, call).map(|fetched| to_value(&fetched)).map_err(|cause| fetch_error(call, cause))
+        }
         Task::Checkout(call) => {
             let path = place.checkout(&call.revision).display().to_string();
             checkout(&place, &call.revision, bounds)
@@ -224,8 +224,10 @@ fn fetch_error(call: &Fetch, cause: FetchError) -> Error {
         FetchError::NotACommit(_) => {
             Error::RefusedContent { repository, path: reference.as_str().to_owned(), reason: cause.to_string() }
         }
+        FetchError::Untrusted { revision, reason } => Error::NotTrusted { repository, revision, reason },
+        FetchError::Rewritten { revision, floor } => Error::HistoryRewritten { repository, revision, floor },
         FetchError::File(cause) => file_error(&format!("fetch {repository}"), &cause),
-        FetchError::Full(_) | FetchError::Init(_) => {
+        FetchError::Judge(_) | FetchError::Full(_) | FetchError::Init(_) => {
             Error::Failed { action: format!("fetch {repository}"), reason: cause.to_string() }
         }
     }

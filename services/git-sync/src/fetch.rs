@@ -2,8 +2,9 @@
 //! replaced by a new one that was filled beside it.
 
 use crate::{
-    place::{Place, Record, names_in},
+    place::{Place, Record, Signed, names_in},
     prune::discard,
+    trust::{self, TrustError},
 };
 use gix::{
     ObjectId, Repository,
@@ -14,6 +15,7 @@ use gix::{
     sec::Trust,
 };
 use host::files::FileError;
+use interfaces::git_sync::{Fetch, Fetched};
 use model::{Reference, RepositoryUrl, Revision, text::printable};
 use std::{cell::Cell, fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::atomic::AtomicBool};
 use thiserror::Error;
@@ -37,6 +39,12 @@ pub(crate) enum FetchError {
     NoReference,
     #[error("the reference names a {0}, not a commit")]
     NotACommit(Kind),
+    #[error("{reason}")]
+    Untrusted { revision: Revision, reason: String },
+    #[error("its history does not contain {floor}")]
+    Rewritten { revision: Revision, floor: Revision },
+    #[error("cannot judge what was fetched: {0}")]
+    Judge(String),
     #[error("cannot write to the mirror: {0}")]
     Full(String),
     #[error("cannot make a mirror: {0}")]
@@ -53,27 +61,84 @@ enum Fault {
     Perhaps(FetchError),
 }
 
-/// Fetches a reference. Returns its commit, and whether it was another before.
-pub(crate) fn fetch(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<(Revision, bool), FetchError> {
+/// What a reference names.
+struct Tip {
+    /// The object itself: a commit or an annotated tag.
+    object: ObjectId,
+    /// The commit that it is or names.
+    revision: Revision,
+}
+
+/// Fetches a reference and judges what it names.
+pub(crate) fn fetch(place: &Place, call: &Fetch) -> Result<Fetched, FetchError> {
+    let Fetch { url, reference, .. } = call;
     let directory = &place.directory;
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(FileError::new("create", directory))?;
     let _alone = place.lock()?;
     place.sweep()?;
     host::files::write_atomically(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
-    let revision = match update(place, url, reference) {
-        Ok(revision) => revision,
+    let tip = match update(place, url, reference) {
+        Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),
         Err(Fault::Perhaps(_)) => replace(place, url, reference)?,
     };
     let held = place.record();
+    let signed = judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref()))?;
+    let Tip { revision, .. } = tip;
     let changed = held.as_ref().is_none_or(|held| held.reference != *reference || held.revision != revision);
+    let signer = signed.as_ref().map(|signed| signed.signer.clone());
     // Not flushed: a mirror is a cache. After a power failure it is fetched again if it lacks what its record says.
-    place.write_record(&Record { url: url.clone(), reference: reference.clone(), revision: revision.clone() })?;
-    Ok((revision, changed))
+    place.write_record(&Record {
+        url: url.clone(),
+        reference: reference.clone(),
+        revision: revision.clone(),
+        signed,
+    })?;
+    Ok(Fetched { revision, changed, signer })
+}
+
+/// Whether what was fetched may be used: it goes on from the floor, and somebody signed it who may.
+fn judge(place: &Place, call: &Fetch, tip: &Tip, before: Option<&Signed>) -> Result<Option<Signed>, FetchError> {
+    if call.floor.is_none() && call.trust.is_none() {
+        return Ok(None);
+    }
+    let fault = |cause: &gix::Error| FetchError::Judge(reason(cause));
+    let mirror = open_mirror(&place.mirror()).map_err(|cause| fault(&cause))?;
+    if let Some(floor) = call.floor.as_ref().filter(|floor| **floor != tip.revision) {
+        let contained = contains(&mirror, &tip.revision, floor).map_err(|cause| fault(&cause))?;
+        if !contained {
+            return Err(FetchError::Rewritten { revision: tip.revision.clone(), floor: floor.clone() });
+        }
+    }
+    let Some(trust) = &call.trust else { return Ok(None) };
+    let object = tip.object.to_string();
+    if let Some(before) = before.filter(|before| before.object == object && before.trust == *trust) {
+        return Ok(Some(before.clone()));
+    }
+    match trust::signer(&mirror, tip.object, trust, place) {
+        Ok(signer) => Ok(Some(Signed { object, trust: trust.clone(), signer })),
+        Err(TrustError::Untrusted(reason)) => Err(FetchError::Untrusted { revision: tip.revision.clone(), reason }),
+        Err(TrustError::Judge(reason)) => Err(FetchError::Judge(reason)),
+        Err(TrustError::File(cause)) => Err(FetchError::File(cause)),
+    }
+}
+
+/// Whether `floor` is `revision` or one of its ancestors.
+fn contains(mirror: &Repository, revision: &Revision, floor: &Revision) -> Result<bool, gix::Error> {
+    let id = |revision: &Revision| ObjectId::from_hex(revision.as_str().as_bytes()).map_err(gix::Error::from_error);
+    let (revision, floor) = (id(revision)?, id(floor)?);
+    // Without its floor a mirror cannot hold a history that contains it.
+    if !mirror.has_object(floor) {
+        return Ok(false);
+    }
+    match mirror.merge_bases_many(revision, &[floor]) {
+        Ok(bases) => Ok(bases.iter().any(|base| base.detach() == floor)),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// Fetches into the mirror that is there.
-fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, Fault> {
+fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, Fault> {
     let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
     let mirror = place.mirror();
     remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
@@ -85,7 +150,7 @@ fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<R
 }
 
 /// Fetches into a new mirror and puts it in the place of the other one.
-fn replace(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, FetchError> {
+fn replace(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, FetchError> {
     let fresh = place.fresh_mirror();
     let repository = gix::ThreadSafeRepository::init_opts(
         &fresh,
@@ -95,13 +160,13 @@ fn replace(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<
     )
     .map_err(|cause| FetchError::Init(reason(&cause)))?
     .to_thread_local();
-    let revision = receive(&repository, url, reference).map_err(|fault| match fault {
+    let tip = receive(&repository, url, reference).map_err(|fault| match fault {
         Fault::Final(cause) | Fault::Perhaps(cause) => cause,
     })?;
     drop(repository);
     discard(&place.mirror())?;
     fs::rename(&fresh, place.mirror()).map_err(FileError::new("rename", &fresh))?;
-    Ok(revision)
+    Ok(tip)
 }
 
 /// Opens a mirror. Only its own configuration counts, which nobody but us writes.
@@ -119,7 +184,7 @@ fn options() -> Options {
     ])
 }
 
-fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> Result<Revision, Fault> {
+fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, Fault> {
     let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
     remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
     let remote = mirror
@@ -153,7 +218,7 @@ fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> R
 }
 
 /// The commit that a branch or tag names.
-fn peel(mirror: &Repository, tip: ObjectId) -> Result<Revision, Fault> {
+fn peel(mirror: &Repository, tip: ObjectId) -> Result<Tip, Fault> {
     let lacking = |cause: gix::Error| {
         Fault::Perhaps(FetchError::Unreachable(format!("it did not send its commit: {}", reason(&cause))))
     };
@@ -162,7 +227,8 @@ fn peel(mirror: &Repository, tip: ObjectId) -> Result<Revision, Fault> {
         return Err(Fault::Final(FetchError::NotACommit(object.kind)));
     }
     // An object name in hexadecimal digits is what a revision is.
-    object.id.to_string().parse().map_err(|_| Fault::Final(FetchError::NoReference))
+    let revision = object.id.to_string().parse().map_err(|_| Fault::Final(FetchError::NoReference))?;
+    Ok(Tip { object: tip, revision })
 }
 
 /// Removes references that a file of the wanted one's name, or a directory of it, would collide with.

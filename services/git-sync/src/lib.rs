@@ -10,6 +10,7 @@ mod prune;
 mod session;
 mod transport;
 mod tree;
+mod trust;
 
 pub use errand::Errands;
 pub use session::Session;

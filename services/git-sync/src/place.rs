@@ -3,7 +3,11 @@
 
 use crate::prune::remove_tree;
 use host::files::{self, FileError};
-use model::{Reference, RepositoryUrl, Revision, names::RepositoryName};
+use model::{
+    Reference, RepositoryUrl, Revision,
+    names::RepositoryName,
+    signer::{SignerName, Trust},
+};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -18,6 +22,19 @@ pub(crate) struct Record {
     pub(crate) url: RepositoryUrl,
     pub(crate) reference: Reference,
     pub(crate) revision: Revision,
+    /// Whose signature was found, and for what.
+    pub(crate) signed: Option<Signed>,
+}
+
+/// A signature that was judged once and need not be again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Signed {
+    /// The object that the reference names: the commit, or a tag.
+    pub(crate) object: String,
+    /// Whose signature was wanted then.
+    pub(crate) trust: Trust,
+    /// Whose it is.
+    pub(crate) signer: SignerName,
 }
 
 /// One repository's directory.
@@ -50,6 +67,11 @@ impl Place {
     /// A mirror that is being filled to take the place of the other.
     pub(crate) fn fresh_mirror(&self) -> PathBuf {
         self.directory.join(".new-mirror.git")
+    }
+
+    /// Keys for those who judge a signature, while they do.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.directory.join(".new-keys")
     }
 
     pub(crate) fn checkouts(&self) -> PathBuf {

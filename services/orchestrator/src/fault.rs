@@ -91,7 +91,7 @@ impl Blame for tenant::Error {
 impl Blame for git_sync::Error {
     fn is_the_commits(&self) -> bool {
         match self {
-            Self::RefusedContent { .. } => true,
+            Self::RefusedContent { .. } | Self::NotTrusted { .. } | Self::HistoryRewritten { .. } => true,
             Self::NoSuchRepository { .. }
             | Self::NoSuchRevision { .. }
             | Self::RepositoryUnreachable { .. }

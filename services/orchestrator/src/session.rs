@@ -2,9 +2,12 @@
 
 use crate::{engine::Engine, status};
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use host::files::FileError;
 use interfaces::{
     Method,
-    orchestrator::{Changed, Describe, Error, Host, List, SetRepository, Sync, TenantStatus, Tenants, Watch},
+    orchestrator::{
+        AcceptHistory, Changed, Describe, Error, Host, List, SetRepository, Sync, TenantStatus, Tenants, Watch,
+    },
 };
 use model::{Reference, TenantName};
 use runtime::{Answer, Call, session::Continues};
@@ -27,14 +30,24 @@ impl Session {
     async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
         let reference = wanted.reference.unwrap_or_else(Reference::main);
         let changed = self.engine.store.change_host(|host| match &host.url {
-            Some(url) if *url == wanted.url && host.reference.as_ref() == Some(&reference) => Ok(false),
-            Some(url) if *url != wanted.url && wanted.force != Some(true) => {
+            Some(url)
+                if *url == wanted.url && host.reference.as_ref() == Some(&reference) && host.trust == wanted.trust =>
+            {
+                Ok(false)
+            }
+            // Whose signature counts is not given up by leaving it out.
+            Some(url)
+                if (*url != wanted.url || host.trust.is_some() && host.trust != wanted.trust)
+                    && wanted.force != Some(true) =>
+            {
                 Err(Error::AlreadyInitialized { url: url.clone() })
             }
             Some(_) | None => {
-                info!(url = %wanted.url, %reference, "the host follows this system repository");
+                info!(url = %wanted.url, %reference, signed = wanted.trust.is_some(), "the host follows this system repository");
+                host.any_history = host.url.as_ref() != Some(&wanted.url) || host.reference.as_ref() != Some(&reference);
                 host.url = Some(wanted.url.clone());
                 host.reference = Some(reference.clone());
+                host.trust.clone_from(&wanted.trust);
                 Ok(true)
             }
         });
@@ -49,6 +62,31 @@ impl Session {
                 Err(Error::Failed { action: "remember the repository".to_owned(), reason: runtime::chain(&error) })
             }
         }
+    }
+
+    /// Lets the next commit of a repository have another history than what held.
+    fn accept_history(&self, wanted: &AcceptHistory) -> Result<Changed, Error> {
+        let failed = |error: &FileError| Error::Failed {
+            action: "remember that another history is accepted".to_owned(),
+            reason: runtime::chain(error),
+        };
+        let engine = self.engine.clone();
+        let Ok(tenant) = wanted.repository.as_str().parse::<TenantName>() else {
+            let changed = self.engine.store.change_host(|host| !std::mem::replace(&mut host.any_history, true));
+            tokio::spawn(async move { engine.sync_registry().await });
+            return changed.map(|changed| Changed { changed }).map_err(|error| failed(&error));
+        };
+        let accepted = self.engine.change(&tenant, |ledger, _| {
+            let before = ledger.floor.is_some();
+            ledger.accept_history();
+            before
+        });
+        let Some(changed) = accepted.map_err(|error| failed(&error))? else {
+            return Err(Error::NoSuchTenant { tenant });
+        };
+        info!(%tenant, "another history is accepted");
+        drop(engine.look_at(&tenant));
+        Ok(Changed { changed })
     }
 
     fn describe(&self) -> Host {
@@ -167,6 +205,9 @@ fn spawned(work: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static
 impl runtime::Session for Session {
     async fn call(&self, call: Call) -> Answer {
         match call.name() {
+            AcceptHistory::NAME => {
+                call.answer(|wanted: AcceptHistory| async move { self.accept_history(&wanted) }).await
+            }
             SetRepository::NAME => call.answer(|wanted: SetRepository| self.set_repository(wanted)).await,
             Sync::NAME if call.more => call.stream(|wanted: Sync| async move { self.sync_watching(&wanted) }).await,
             Sync::NAME => call.answer(|wanted: Sync| self.sync(wanted)).await,

@@ -1,7 +1,7 @@
 //! The ledger: in memory to read, on disk before anything that follows from it is done.
 
 use host::files::{self, FileError};
-use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registration};
+use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registration, signer::Trust};
 use planner::TenantLedger;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -24,6 +24,10 @@ pub(crate) struct HostLedger {
     pub(crate) wanted: Option<Revision>,
     /// The commit that is followed.
     pub(crate) revision: Option<Revision>,
+    /// Who has to have signed it; nobody if nothing was said at its initialisation.
+    pub(crate) trust: Option<Trust>,
+    /// Whether the next commit may have another history than the one that is followed.
+    pub(crate) any_history: bool,
     /// The boot during which it was last changed.
     pub(crate) boot_id: Option<String>,
     /// Its registry.

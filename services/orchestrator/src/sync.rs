@@ -7,7 +7,7 @@ use crate::{
 use host::files;
 use interfaces::{git_sync, tenant as instance};
 use model::{
-    Diagnostic, Reference, RepositoryUrl, Revision, TenantName,
+    Diagnostic, Reference, Revision, TenantName,
     admission::{self, Host},
     desired::DesiredTenant,
     document::LARGEST_DOCUMENT,
@@ -69,28 +69,37 @@ impl Engine {
     }
 
     async fn sync_system(&self) -> Vec<TenantName> {
-        let (url, reference) = {
+        let fetch = {
             let memory = self.store.memory();
-            let Some(url) = memory.host.url.clone() else { return Vec::new() };
-            (url, memory.host.reference.clone().unwrap_or_else(Reference::main))
+            let host = &memory.host;
+            let Some(url) = host.url.clone() else { return Vec::new() };
+            git_sync::Fetch {
+                repository: RepositoryName::system(),
+                url,
+                reference: host.reference.clone().unwrap_or_else(Reference::main),
+                trust: host.trust.clone(),
+                floor: host.revision.clone().filter(|_| !host.any_history),
+            }
         };
-        let read = match self.fetch(&RepositoryName::system(), &url, &reference).await {
+        let read = match self.fetch(fetch).await {
             Ok(checkout) => match System::read("system", &Files(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system.registrations)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
             },
             Err(unusable) => Err(unusable),
         };
-        let mut moved = Vec::new();
+        let (mut moved, mut redirected) = (Vec::new(), Vec::new());
         let remembered = self.store.change_host(|host| match read {
             Ok((revision, entries)) => {
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }
                 let changed = concerned(&host.registry, &entries);
-                moved = moved_away(&host.registry, &entries);
+                moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
+                redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
                 host.wanted = Some(revision.clone());
                 host.revision = Some(revision);
+                host.any_history = false;
                 host.registry = entries;
                 (host.reason, host.unreachable) = (None, None);
                 changed
@@ -111,6 +120,7 @@ impl Engine {
             Vec::new()
         });
         moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
+        redirected.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.accept_history()));
         changed.extend(self.register());
         changed.sort();
         changed.dedup();
@@ -158,7 +168,14 @@ impl Engine {
     async fn sync_tenant(&self, tenant: &TenantName) {
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
         if let Some(entry) = entry {
-            let fetched = self.fetch(&RepositoryName::from(tenant), &entry.repository, &entry.reference).await;
+            let fetch = git_sync::Fetch {
+                repository: RepositoryName::from(tenant),
+                url: entry.repository.clone(),
+                reference: entry.reference.clone(),
+                trust: entry.trust.clone(),
+                floor: self.store.tenant(tenant).and_then(|ledger| ledger.floor),
+            };
+            let fetched = self.fetch(fetch).await;
             if let Err(error) = self.admit(&entry, fetched) {
                 warn!(%tenant, "{}", runtime::chain(&error));
                 return;
@@ -208,15 +225,23 @@ impl Engine {
         Ok(())
     }
 
-    async fn fetch(
-        &self,
-        repository: &RepositoryName,
-        url: &RepositoryUrl,
-        reference: &Reference,
-    ) -> Result<CheckedOut, Unusable> {
-        let fetch = git_sync::Fetch { repository: repository.clone(), url: url.clone(), reference: reference.clone() };
+    async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
+        let repository = fetch.repository.clone();
         let unreachable = |error: CallError<git_sync::Error>| Unusable::Unreachable(runtime::chain(&error));
-        let revision = self.services.call(&fetch).await.map_err(unreachable)?.revision;
+        let revision = match self.services.call(&fetch).await {
+            Ok(fetched) => fetched.revision,
+            Err(CallError::Failed(git_sync::Error::NotTrusted { revision, reason, .. })) => {
+                return Err(Unusable::Refused(revision, reason));
+            }
+            Err(CallError::Failed(git_sync::Error::HistoryRewritten { revision, floor, .. })) => {
+                let reason = format!(
+                    "its history does not contain {}, the last commit that held; if that is meant, run: bitbuilder accept {repository}",
+                    floor.short()
+                );
+                return Err(Unusable::Refused(revision, reason));
+            }
+            Err(error) => return Err(unreachable(error)),
+        };
         let checkout = git_sync::Checkout { repository: repository.clone(), revision: revision.clone() };
         match self.services.call(&checkout).await {
             Ok(made) => Ok(CheckedOut { revision, path: PathBuf::from(made.path) }),
@@ -236,10 +261,10 @@ fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName>
     gone.chain(new).map(|entry| entry.name.clone()).collect()
 }
 
-/// The tenants whose repository is another one.
-fn moved_away(before: &[Registration], after: &[Registration]) -> Vec<TenantName> {
-    let moved = |old: &&Registration| after.iter().any(|new| new.name == old.name && new.repository != old.repository);
-    before.iter().filter(moved).map(|entry| entry.name.clone()).collect()
+/// The tenants that were and are registered, and of whom `part` differs.
+fn differing(before: &[Registration], after: &[Registration], part: fn(&Registration) -> &str) -> Vec<TenantName> {
+    let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && part(new) != part(old));
+    before.iter().filter(differs).map(|entry| entry.name.clone()).collect()
 }
 
 /// A checkout, whose every path is the repository owner's and leads nowhere else.

@@ -8,3 +8,4 @@ mod hostile;
 mod recovery;
 mod scene;
 mod service;
+mod trust;

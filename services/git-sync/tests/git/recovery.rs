@@ -1,7 +1,7 @@
 //! What a kill or a damage leaves, the next call makes good.
 
-use crate::scene::{Scene, checkout, errands_of, fetch, prune, until};
-use interfaces::git_sync::{Error, Fetched};
+use crate::scene::{Scene, checkout, errands_of, fetch, fetched, prune, until};
+use interfaces::git_sync::Error;
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_killed_errand_is_made_good_by_the_next() {
         fs::set_permissions(web.join(half).join("a"), fs::Permissions::from_mode(0o555)).unwrap();
     }
     let second = scene.push_file("2");
-    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(Fetched { revision: second, changed: true }));
+    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&second, true)));
     assert!(session.checkout(checkout(&first)).await.unwrap().changed);
     let temporary = |directory: &Path| {
         fs::read_dir(directory).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))

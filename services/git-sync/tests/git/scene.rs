@@ -1,7 +1,7 @@
 //! A repository that is pushed to, a server for it, and what is held of it.
 
 use git_sync::{Errands, Session};
-use interfaces::git_sync::{Checkout, Fetch, Prune};
+use interfaces::git_sync::{Checkout, Fetch, Fetched, Prune};
 use model::{Revision, names::RepositoryName};
 use std::{
     fs,
@@ -122,7 +122,8 @@ pub(crate) fn fetch(url: &str) -> Fetch {
 }
 
 pub(crate) fn fetch_reference(url: &str, reference: &str) -> Fetch {
-    Fetch { repository: web(), url: url.parse().unwrap(), reference: reference.parse().unwrap() }
+    let (url, reference) = (url.parse().unwrap(), reference.parse().unwrap());
+    Fetch { repository: web(), url, reference, trust: None, floor: None }
 }
 
 pub(crate) fn checkout(revision: &Revision) -> Checkout {
@@ -204,4 +205,9 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(20), "it did not come to be");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What a fetch gives when no signature was wanted.
+pub(crate) fn fetched(revision: &Revision, changed: bool) -> Fetched {
+    Fetched { revision: revision.clone(), changed, signer: None }
 }

@@ -1,7 +1,7 @@
 //! What each call does, and what it says when it cannot.
 
-use crate::scene::{Daemon, Scene, checkout, fetch, fetch_reference, prune, web};
-use interfaces::git_sync::{Error, Fetched, List};
+use crate::scene::{Daemon, Scene, checkout, fetch, fetch_reference, fetched, prune, web};
+use interfaces::git_sync::{Error, List};
 use model::Revision;
 use std::{
     fs,
@@ -16,8 +16,8 @@ async fn a_push_is_fetched_checked_out_listed_and_pruned() {
     let daemon = Daemon::start(&scene);
     let first = scene.push_file("1");
     let session = scene.session();
-    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(Fetched { revision: first.clone(), changed: true }));
-    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(Fetched { revision: first.clone(), changed: false }));
+    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&first, true)));
+    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&first, false)));
     let out = session.checkout(checkout(&first)).await.unwrap();
     assert!(out.changed);
     assert_eq!(out.path, scene.state().join(format!("web/checkouts/{first}")).display().to_string());
@@ -25,7 +25,7 @@ async fn a_push_is_fetched_checked_out_listed_and_pruned() {
     assert!(!session.checkout(checkout(&first)).await.unwrap().changed);
 
     let second = scene.push_file("2");
-    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(Fetched { revision: second.clone(), changed: true }));
+    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&second, true)));
     session.checkout(checkout(&second)).await.unwrap();
     let held = session.list(List { repository: Some(web()) }).await.unwrap().remove(0);
     assert_eq!(held.revision.as_ref(), Some(&second));
@@ -47,7 +47,7 @@ async fn a_forced_push_is_followed_and_old_commits_stay() {
     let first = scene.push_file("1");
     session.fetch(fetch(&scene.url())).await.unwrap();
     let other = scene.push_file("something else");
-    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(Fetched { revision: other, changed: true }));
+    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&other, true)));
     assert!(session.checkout(checkout(&first)).await.unwrap().changed);
 }
 
@@ -60,8 +60,8 @@ async fn tags_are_peeled_and_references_may_lie_below_each_other() {
     scene.git(&["tag", "-a", "-m", "x", "v2", "v1"]);
     scene.git(&["tag", "tree", &format!("{commit}^{{tree}}")]);
     for reference in ["refs/tags/v1", "refs/tags/v2"] {
-        let fetched = session.fetch(fetch_reference(&scene.url(), reference)).await;
-        assert_eq!(fetched, Ok(Fetched { revision: commit.clone(), changed: true }));
+        let found = session.fetch(fetch_reference(&scene.url(), reference)).await;
+        assert_eq!(found, Ok(fetched(&commit, true)));
     }
     let refused = session.fetch(fetch_reference(&scene.url(), "refs/tags/tree")).await.unwrap_err();
     assert!(matches!(refused, Error::RefusedContent { .. }), "{refused}");

@@ -46,7 +46,7 @@ struct Case<'a> {
 type Check = fn(&Case<'_>) -> Vec<Diagnostic>;
 
 /// The checks, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 21] = [
+const CHECKS: [(&str, Check); 20] = [
     ("name", |case| case.name()),
     ("cores", |case| {
         case.within(path!["resources", "cpu", "cores"], case.asks().resources.cpu.cores, &case.policy().cores, "cores")
@@ -101,7 +101,6 @@ const CHECKS: [(&str, Check); 21] = [
             &case.policy().syscalls,
         )
     }),
-    ("signers", |case| case.signers()),
     ("claims", |case| case.claims()),
     ("dependencies", |case| case.dependencies()),
     ("cycles", |case| case.cycles()),
@@ -249,17 +248,6 @@ impl Case<'_> {
                 self.fault(path!["network", "forward", index, "host"], &message)
             })
             .collect()
-    }
-
-    /// Who asked for signed commits must not be given unsigned ones for want of a way to tell.
-    fn signers(&self) -> Vec<Diagnostic> {
-        let limit = &self.policy().signers;
-        if limit.most.is_empty() {
-            return Vec::new();
-        }
-        let message =
-            format!("{} wants this commit to be signed, and this host cannot check signatures yet", limit.place);
-        vec![Diagnostic::of_file(self.document().origin(), &message)]
     }
 
     fn claims(&self) -> Vec<Diagnostic> {

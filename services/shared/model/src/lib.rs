@@ -19,6 +19,7 @@ pub mod registry;
 pub mod repository;
 pub mod request;
 pub mod security;
+pub mod signer;
 pub mod size;
 pub mod text;
 pub mod time;

@@ -9,7 +9,8 @@ use crate::{
     names::ExtensionName,
     network::Port,
     path,
-    security::{Capability, Signer, Syscalls},
+    security::{Capability, Syscalls},
+    signer::SignerName,
     size::Size,
     text::{InvalidText, checked_text, written_as_text},
 };
@@ -46,8 +47,8 @@ record! {
         capabilities: Option<Vec<Capability>>,
         /// System calls and groups that it may have besides those of every container. Built in: none.
         syscalls: Option<Vec<Syscalls>>,
-        /// Keys one of which has to have signed its commits. Built in: none, a commit needs no signature.
-        signers: Option<Vec<Signer>>,
+        /// Who may sign its commits: the keys in signers/NAME.pub (SSH) or signers/NAME.asc (OpenPGP). Built in: a commit needs no signature.
+        signers: Option<Vec<SignerName>>,
     }
 
     /// Most processors.
@@ -251,8 +252,8 @@ policy! {
     capabilities: Vec<Capability> = "[]" at capabilities;
     /// System calls besides those of every container.
     syscalls: Vec<Syscalls> = "[]" at syscalls;
-    /// Keys one of which has to have signed its commits; none if no signature is wanted.
-    signers: Vec<Signer> = "[]" at signers;
+    /// Who may sign its commits; nobody if no signature is wanted.
+    signers: Vec<SignerName> = "[]" at signers;
 }
 
 impl Policy {

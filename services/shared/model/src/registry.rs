@@ -9,6 +9,7 @@ use crate::{
     path,
     policy::{Limits, Policy, PolicyFile, PolicyName},
     repository::{Reference, RepositoryUrl},
+    signer::Trust,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub struct Registration {
     pub reference: Reference,
     /// What it may ask for.
     pub policy: Policy,
+    /// Who may sign its commits, with their keys; nothing if a commit needs no signature.
+    pub trust: Option<Trust>,
     /// Where it is registered: `repository:path:line`.
     pub place: String,
 }
@@ -63,11 +66,12 @@ impl Registration {
     #[must_use]
     pub fn unregistered(name: TenantName, repository: RepositoryUrl) -> Self {
         let (reference, policy) = (Reference::main(), Policy::built_in());
-        Self { name, repository, reference, policy, place: "nowhere".to_owned() }
+        Self { name, repository, reference, policy, trust: None, place: "nowhere".to_owned() }
     }
 }
 
-/// The tenants of a registry, each with its policy from `files`, which holds each policy that could be read.
+/// The tenants of a registry, each with its policy from `files`, which holds each policy that could be read. Their
+/// signers' keys are not read here.
 ///
 /// # Errors
 /// Everything that contradicts itself: two tenants of one name, a policy that is not there.
@@ -113,6 +117,7 @@ pub fn resolve(
             repository: entry.repository.clone(),
             reference: entry.reference.clone(),
             policy,
+            trust: None,
             place: registry.place(path!["tenants", index]),
         });
     }

@@ -111,14 +111,3 @@ checked_text!(
     "1 to 255 letters, digits, '_', '-', '.', ',' and ':'",
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
 );
-
-checked_text!(
-    /// The fingerprint of a key that signs commits.
-    Signer,
-    "a key's fingerprint",
-    "SHA256: and 43 characters of base64, as ssh-keygen -l prints it, or the 40 or 64 hexadecimal digits of an OpenPGP key",
-    |text| match text.strip_prefix("SHA256:") {
-        Some(digest) => digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b)),
-        None => matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_lowercase()),
-    }
-);

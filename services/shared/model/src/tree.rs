@@ -8,6 +8,7 @@ use crate::{
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
+    signer::{self, Signer, SignerName, Trust},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,9 +102,70 @@ impl System {
             }
             keep(&mut faults, registry::resolve(&registry, &files, |name| broken.contains(name)))
         });
+        let registrations = registrations.map(|registrations| trusted(repository, tree, registrations, &mut faults));
         match registrations {
             Some(registrations) if faults.is_empty() => Ok(Self { registrations, config }),
             Some(_) | None => Err(faults),
+        }
+    }
+}
+
+/// Each registration with the keys of those who may sign.
+fn trusted(
+    repository: &str,
+    tree: &dyn Tree,
+    mut registrations: Vec<Registration>,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Registration> {
+    let mut known: BTreeMap<SignerName, Signer> = BTreeMap::new();
+    let revoked = read_keys(repository, tree, signer::REVOKED, signer::ssh_keys, faults);
+    for registration in &mut registrations {
+        let limit = &registration.policy.signers;
+        for name in &limit.most {
+            if !known.contains_key(name) {
+                known.insert(name.clone(), read_signer(repository, tree, name, &limit.place, faults));
+            }
+        }
+        let signers: Vec<Signer> = limit.most.iter().filter_map(|name| known.get(name).cloned()).collect();
+        if !signers.is_empty() {
+            registration.trust = Some(Trust { signers, revoked: revoked.clone().unwrap_or_default() });
+        }
+    }
+    registrations
+}
+
+fn read_signer(
+    repository: &str,
+    tree: &dyn Tree,
+    name: &SignerName,
+    place: &str,
+    faults: &mut Vec<Diagnostic>,
+) -> Signer {
+    let before = faults.len();
+    let [ssh, openpgp] = name.paths();
+    let keys = read_keys(repository, tree, &ssh, signer::ssh_keys, faults);
+    let certificate = read_keys(repository, tree, &openpgp, signer::certificate, faults);
+    let signer =
+        Signer { name: name.clone(), ssh: keys.unwrap_or_default(), openpgp: certificate.into_iter().collect() };
+    if signer.ssh.is_empty() && signer.openpgp.is_empty() && faults.len() == before {
+        let message = format!("{place} names {name}, and there is no key here nor in {openpgp}");
+        faults.push(Diagnostic::of_file(&format!("{repository}:{ssh}"), &message));
+    }
+    signer
+}
+
+fn read_keys<T>(
+    repository: &str,
+    tree: &dyn Tree,
+    path: &str,
+    parse: fn(&str, &[u8]) -> Result<T, Vec<Diagnostic>>,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    match optional(repository, tree, path) {
+        Ok(file) => file.and_then(|(origin, bytes)| keep(faults, parse(&origin, &bytes))),
+        Err(fault) => {
+            faults.push(fault);
+            None
         }
     }
 }

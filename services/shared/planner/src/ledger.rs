@@ -22,6 +22,8 @@ pub struct TenantLedger {
     pub wanted: Option<Revision>,
     /// What the host is made into.
     pub target: Option<DesiredTenant>,
+    /// The commit that every later one has to have in its history: nobody goes back behind it unasked.
+    pub floor: Option<Revision>,
     /// What held last.
     pub verified: Option<DesiredTenant>,
     /// What was tried and did not hold: not tried again as long as the request is the same.
@@ -61,6 +63,7 @@ impl TenantLedger {
             since_usec: now_usec,
             wanted: None,
             target: None,
+            floor: None,
             verified: None,
             quarantined: None,
             reason: None,
@@ -101,6 +104,12 @@ impl TenantLedger {
     pub fn moved(&mut self) {
         self.verified = None;
         self.quarantined = None;
+        self.floor = None;
+    }
+
+    /// Another of its repository's histories counts from now on: what comes next need not go on from what held.
+    pub fn accept_history(&mut self) {
+        self.floor = None;
     }
 
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
@@ -136,7 +145,10 @@ impl TenantLedger {
     pub fn settle(&mut self, now_usec: u64) {
         let Some(target) = self.target.as_ref().filter(|_| self.registered) else {
             self.unconverged = None;
-            self.enter(TenantState::Stopped, now_usec);
+            // Of one that is registered nothing was admitted yet, and its state says why.
+            if !self.registered {
+                self.enter(TenantState::Stopped, now_usec);
+            }
             return;
         };
         let wanted = self.wanted.as_ref().is_none_or(|wanted| *wanted == target.revision);
@@ -149,6 +161,7 @@ impl TenantLedger {
         if wanted {
             self.reason = None;
             self.quarantined = None;
+            self.floor = Some(target.revision.clone());
         }
         self.verified = self.target.clone();
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
@@ -208,8 +221,10 @@ mod tests {
         assert!(!ledger.admit(desired("web", 'b')), "the quarantined commit was tried again");
         ledger.settle(4);
         assert_eq!(ledger.state, TenantState::RolledBack);
+        assert_eq!(ledger.floor, Some(desired("web", 'a').revision), "what did not hold has to be in no history");
         assert!(ledger.admit(desired("web", 'c')));
         ledger.settle(5);
+        assert_eq!(ledger.floor, Some(desired("web", 'c').revision));
         assert_eq!((ledger.state, ledger.reason, ledger.since_usec), (TenantState::Verified, None, 5));
     }
 
@@ -225,6 +240,19 @@ mod tests {
         assert_eq!(ledger, before);
         assert!(ledger.admit(desired("web", 'b')));
         assert!(!ledger.gave_up());
+    }
+
+    #[test]
+    fn a_first_commit_that_is_refused_stays_refused() {
+        let mut ledger = TenantLedger::new(0);
+        ledger.settle(1);
+        assert_eq!(ledger.state, TenantState::Pending);
+        ledger.refuse(desired("web", 'a').revision, "schema".to_owned(), 2);
+        ledger.settle(3);
+        assert_eq!(ledger.state, TenantState::Refused);
+        ledger.registered = false;
+        ledger.settle(4);
+        assert_eq!(ledger.state, TenantState::Stopped);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Requests that one check alone refuses, and what a request becomes that none does.
+
 use super::*;
 use crate::tree::Tree;
 use std::collections::BTreeMap;
@@ -105,7 +107,7 @@ fn plain() -> DesiredTenant {
 /// For each check, a request that it alone refuses: metadata.json's part, config.yaml, and what is different about the host.
 type Refused = (&'static str, &'static str, Option<&'static str>, fn(&mut World));
 
-const ALONE: [Refused; 24] = [
+const ALONE: [Refused; 23] = [
     ("name", "", None, |world| world.registry = world.registry.replacen("web", "shop", 1)),
     ("cores", r#""resources": { "cpu": { "cores": 3 } }"#, None, |_| {}),
     ("memory", r#""resources": { "memory": { "limit": "2G" } }"#, None, |_| {}),
@@ -122,11 +124,6 @@ const ALONE: [Refused; 24] = [
     ("portable", r#""services": { "portable": ["spy"] }"#, None, |_| {}),
     ("capabilities", r#""security": { "capabilities": ["CAP_SYS_ADMIN"] }"#, None, |_| {}),
     ("syscalls", r#""security": { "syscalls": { "allow": ["@clock", "@mount"] } }"#, None, |_| {}),
-    ("signers", "", None, |world| {
-        world.registry = world
-            .registry
-            .replace(r#""ports":"#, r#""signers": ["0123456789ABCDEF0123456789ABCDEF01234567"], "ports":"#);
-    }),
     ("claims", r#""network": { "forward": [{ "host": 8081, "tenant": 80 }] }"#, None, |_| {}),
     ("dependencies", r#""dependsOn": ["nobody"]"#, None, |_| {}),
     ("cycles", r#""dependsOn": ["db"]"#, None, |_| {}),
@@ -208,4 +205,24 @@ fn a_tenant_does_not_stand_in_its_own_way_and_a_stopped_one_in_nobodys() {
     assert!(world.refusing(&request).is_empty());
     world.others[1] = DesiredTenant { name: "web".parse().unwrap(), enabled: true, ..world.others[1].clone() };
     assert!(world.refusing(&request).is_empty());
+}
+
+#[test]
+fn signers_bring_their_keys_or_are_missed_where_they_are_named() {
+    let signed = REGISTRY.replace("\"ports\":", "\"signers\": [\"alice\"], \"ports\":");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa a@b\n";
+    let mut files = BTreeMap::from([("tenants/registry.json", signed)]);
+    let missed = crate::tree::System::read("system", &Files(files.clone())).unwrap_err();
+    assert_eq!(
+        missed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "system:signers/alice.pub: system:tenants/registry.json:12 names alice, and there is no key here nor in signers/alice.asc"
+        ]
+    );
+    files.insert("signers/alice.pub", key.to_owned());
+    files.insert("signers/revoked.pub", key.to_owned());
+    let system = crate::tree::System::read("system", &Files(files)).unwrap();
+    let trust = system.registrations[0].trust.as_ref().unwrap();
+    assert_eq!((trust.signers.len(), trust.signers[0].ssh.len(), trust.revoked.len()), (1, 1, 1));
+    assert!(system.registrations[1].trust.is_none());
 }

@@ -1,3 +1,5 @@
+//! A sample document in JSON and YAML, right and wrong.
+
 #![allow(unreachable_pub, reason = "what is declared in a document is public, and this one is a test's")]
 
 use super::{
