@@ -1,6 +1,6 @@
 //! Whether a tenant runs, as its unit says.
 
-use host::systemd::{Systemd, SystemdError};
+use host::systemd::{Kept, SystemdError};
 use model::TenantName;
 
 /// Who knows which tenants run.
@@ -9,14 +9,14 @@ pub trait Instances: Clone + Send + Sync + 'static {
     fn runs(&self, tenant: &TenantName) -> impl Future<Output = Result<bool, SystemdError>> + Send;
 }
 
-/// The service manager: it connects for each question, because hardly any call has one.
-#[derive(Debug, Clone, Copy)]
-pub struct Units;
+/// The service manager.
+#[derive(Debug, Clone, Default)]
+pub struct Units(Kept);
 
 impl Instances for Units {
     async fn runs(&self, tenant: &TenantName) -> Result<bool, SystemdError> {
         let names = [format!("bitbuilder-container@{tenant}.service"), format!("bitbuilder-machine@{tenant}.service")];
-        let units = Systemd::connect().await?.list(&[&names[0], &names[1]]).await?;
+        let units = self.0.connect().await?.list(&[&names[0], &names[1]]).await?;
         // Any state but these two may have processes.
         Ok(units.iter().any(|unit| !matches!(unit.active_state.as_str(), "inactive" | "failed")))
     }

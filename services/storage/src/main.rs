@@ -11,7 +11,7 @@ fn main() -> ExitCode {
             images: Path::new("/var/lib/machines").to_owned(),
             records: Path::new("/var/lib/bitbuilder/storage").to_owned(),
         };
-        let session = Session::new(Volumes::new(paths, Units));
+        let session = Session::new(Volumes::new(paths, Units::default()));
         let options = Options::activated(&interfaces::storage::CONTRACT, Identify::Host(HostUsers::look_up()?));
         runtime::serve(options, session).await.map_err(io::Error::other)
     })

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         }
         None => runtime::run("tenant-manager", async {
             let users = HostUsers::look_up()?;
-            let session = Session::new(Manager::new(Units, paths));
+            let session = Session::new(Manager::new(Units::default(), paths));
             runtime::serve(Options::resident(&CONTRACT, Identify::Host(users)), session).await.map_err(io::Error::other)
         }),
     }

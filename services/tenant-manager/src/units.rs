@@ -1,9 +1,9 @@
-//! The host's service manager, reached anew for each verb: this service outlives a restart of the bus.
+//! The host's service manager, and what its units mean here.
 
 use crate::{blame::Ending, containers::Containers, limits, text};
 use host::{
     command::Command,
-    systemd::{OwnedValue, Systemd, SystemdError, Unit, Value},
+    systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit, Value},
 };
 use model::{Limits, TenantName, observed::InstanceState};
 use std::{
@@ -37,25 +37,25 @@ const RUNTIME_PROPERTIES: &str = "/run/systemd/system.control";
 /// The service manager refused.
 pub async fn limit_at_start(tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
     let lingering = Path::new(RUNTIME_PROPERTIES).join(format!("{}.d", container(tenant)));
-    if *limits == Limits::default() && !lingering.exists() { Ok(()) } else { limit(tenant, limits).await }
+    if *limits == Limits::default() && !lingering.exists() {
+        return Ok(());
+    }
+    set(&Systemd::connect().await?, tenant, limits).await
 }
 
 /// Sets a tenant's limits on its unit, without a reload.
-///
-/// # Errors
-/// The service manager refused.
-pub async fn limit(tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
+async fn set(systemd: &Systemd, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
     let properties = limits::properties(limits).map(|(name, value)| (name, Value::U64(value)));
-    Systemd::connect().await?.set_properties(&container(tenant), &properties).await
+    systemd.set_properties(&container(tenant), &properties).await
 }
 
 /// The units of the host's service manager.
-#[derive(Debug, Clone, Copy)]
-pub struct Units;
+#[derive(Debug, Clone, Default)]
+pub struct Units(Kept);
 
 impl Containers for Units {
     async fn states(&self) -> Result<BTreeMap<TenantName, InstanceState>, SystemdError> {
-        let listed = Systemd::connect().await?.list(&[&format!("{CONTAINER}*.service")]).await?;
+        let listed = self.0.connect().await?.list(&[&format!("{CONTAINER}*.service")]).await?;
         Ok(listed
             .iter()
             .filter_map(|unit| Some((instance(unit, CONTAINER, ".service")?, state(&unit.active_state))))
@@ -63,29 +63,29 @@ impl Containers for Units {
     }
 
     async fn start(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        let systemd = Systemd::connect().await?;
+        let systemd = self.0.connect().await?;
         // Earlier failures count towards the limit of starts; this one was asked for.
         systemd.reset_failed(&container(tenant)).await;
         systemd.start(&container(tenant)).await
     }
 
     async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        let systemd = Systemd::connect().await?;
+        let systemd = self.0.connect().await?;
         systemd.reset_failed(&container(tenant)).await;
         systemd.restart(&container(tenant)).await
     }
 
     async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        Systemd::connect().await?.stop(&container(tenant)).await
+        self.0.connect().await?.stop(&container(tenant)).await
     }
 
     async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
-        limit(tenant, limits).await
+        set(&self.0.connect().await?, tenant, limits).await
     }
 
     async fn ending(&self, tenant: &TenantName) -> Ending {
         let unit = container(tenant);
-        let (service, general) = match Systemd::connect().await {
+        let (service, general) = match self.0.connect().await {
             Ok(systemd) => (
                 systemd.properties(&unit, "Service").await.unwrap_or_default(),
                 systemd.properties(&unit, "Unit").await.unwrap_or_default(),
@@ -100,22 +100,22 @@ impl Containers for Units {
     }
 
     async fn stopping(&self) -> Result<bool, SystemdError> {
-        Systemd::connect().await?.is_stopping().await
+        self.0.connect().await?.is_stopping().await
     }
 
     async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
-        let listed = Systemd::connect().await?.list(&[&format!("{POLLING}*.timer")]).await?;
+        let listed = self.0.connect().await?.list(&[&format!("{POLLING}*.timer")]).await?;
         let running = listed.iter().filter(|unit| matches!(unit.active_state.as_str(), "active" | "activating"));
         // The system repository's timer is nobody's tenant, and its name none.
         Ok(running.filter_map(|unit| instance(unit, POLLING, ".timer")).collect())
     }
 
     async fn poll(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        Systemd::connect().await?.start(&timer(tenant)).await
+        self.0.connect().await?.start(&timer(tenant)).await
     }
 
     async fn stop_polling(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        Systemd::connect().await?.stop(&timer(tenant)).await
+        self.0.connect().await?.stop(&timer(tenant)).await
     }
 }
 

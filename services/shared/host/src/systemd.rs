@@ -2,8 +2,9 @@
 //! exist, waiting for their jobs, reading and setting their properties (org.freedesktop.systemd1(5)).
 
 use futures_util::StreamExt;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 use thiserror::Error;
+use tokio::sync::Mutex;
 use zbus::{Connection, proxy, zvariant::OwnedObjectPath};
 
 pub use zbus::zvariant::{OwnedValue, Value};
@@ -80,6 +81,25 @@ pub struct Systemd {
     manager: ManagerProxy<'static>,
 }
 
+/// A connection for a service that is called all the time: made when it is needed first, and anew when it has broken,
+/// because such a service outlives a restart of the bus. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<Systemd>>>);
+
+impl Kept {
+    /// The connection that is there, or another one.
+    ///
+    /// # Errors
+    /// The bus does not answer.
+    pub async fn connect(&self) -> Result<Systemd, SystemdError> {
+        let mut kept = self.0.lock().await;
+        match kept.as_ref().filter(|systemd| !systemd.manager.inner().connection().is_closed()) {
+            Some(systemd) => Ok(systemd.clone()),
+            None => Ok(kept.insert(Systemd::connect().await?).clone()),
+        }
+    }
+}
+
 /// A unit as the manager lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -151,19 +171,37 @@ impl Systemd {
         call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
     ) -> Result<(), SystemdError> {
         let failed = |cause| SystemdError::Call { action, unit: unit.to_owned(), cause };
-        // Listen first: the job may be over before the call returns.
+        // Listen first: the job may be over before the call returns. And listen meanwhile: signals that nobody takes hold up
+        // the replies behind them.
         let mut removed = self.manager.receive_job_removed().await.map_err(failed)?;
-        let job = call.await.map_err(failed)?;
-        while let Some(signal) = removed.next().await {
+        let mut call = std::pin::pin!(call);
+        let (mut job, mut early) = (None, HashMap::new());
+        let result = loop {
+            let signal = tokio::select! {
+                called = &mut call, if job.is_none() => {
+                    let called = called.map_err(failed)?;
+                    if let Some(result) = early.remove(&called) {
+                        break result;
+                    }
+                    job = Some(called);
+                    continue;
+                }
+                signal = removed.next() => signal,
+            };
+            let Some(signal) = signal else {
+                return Err(failed(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionReset.into()))));
+            };
             let ended = signal.args().map_err(failed)?;
-            if ended.job == job {
-                return match ended.result.as_str() {
-                    "done" | "skipped" => Ok(()),
-                    result => Err(SystemdError::Job { action, unit: unit.to_owned(), result: result.to_owned() }),
-                };
+            match &job {
+                None => drop(early.insert(ended.job, ended.result)),
+                Some(job) if *job == ended.job => break ended.result,
+                Some(_) => {}
             }
+        };
+        match result.as_str() {
+            "done" | "skipped" => Ok(()),
+            _ => Err(SystemdError::Job { action, unit: unit.to_owned(), result }),
         }
-        Err(failed(zbus::Error::InputOutput(std::sync::Arc::new(std::io::ErrorKind::ConnectionReset.into()))))
     }
 
     /// Whether the host is going down, and ends whatever runs.
