@@ -9,25 +9,36 @@ use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::PoisonError,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tracing::warn;
 
 /// How often in a row a tenant may end while it is being verified before that is its commit's doing.
 const MOST_ENDS: u32 = 3;
+/// How old a look at a tenant may be when it is planned from. Nobody else changes a tenant in its turn, but it may end.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A tenant as it was looked at, and its slot.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    at: Instant,
+    observed: ObservedTenant,
+    slot: Result<Slot, Fault>,
+}
 
 impl Engine {
     /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
     pub(crate) async fn reconcile(&self, tenant: &TenantName) {
         let _turn = self.turns.take(tenant).await;
-        self.reconcile_in_turn(tenant).await;
+        self.reconcile_in_turn(tenant, None).await;
     }
 
-    pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName) {
+    /// The same for who has the tenant's turn, and may have looked at the tenant a moment ago.
+    pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName, mut seen: Option<Seen>) {
         // Twice at most: towards the target, and back.
         loop {
             let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };
-            let again = match self.converge(tenant, &ledger).await {
+            let again = match self.converge(tenant, &ledger, seen.take()).await {
                 Ok(()) => {
                     self.recovered(tenant);
                     self.remember(tenant, TenantLedger::settle);
@@ -65,12 +76,15 @@ impl Engine {
         }
     }
 
-    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger) -> Result<(), Fault> {
+    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger, seen: Option<Seen>) -> Result<(), Fault> {
         let Some(target) = ledger.target.as_ref().filter(|_| ledger.registered) else {
             let observed = observe::tenant(&self.services, tenant).await;
             return self.execute(tenant, &observed, &plan_absence(&observed, "it is not registered any more")).await;
         };
-        let (observed, slot) = tokio::join!(observe::tenant(&self.services, tenant), self.slot(tenant));
+        let Seen { observed, slot, .. } = match seen.filter(|seen| seen.at.elapsed() < FRESH) {
+            Some(seen) => seen,
+            None => self.see(tenant).await,
+        };
         let slot = slot?;
         let steps = plan(target, slot, &observed);
         let changes = !steps.steps.is_empty();
@@ -81,6 +95,13 @@ impl Engine {
         }
         let proven = !changes && ledger.proven && ledger.verified.as_ref() == Some(target);
         if target.enabled && !proven { self.verify(tenant, target).await } else { Ok(()) }
+    }
+
+    /// Looks at a tenant, and at which slot is its own.
+    pub(crate) async fn see(&self, tenant: &TenantName) -> Seen {
+        let at = Instant::now();
+        let (observed, slot) = tokio::join!(observe::tenant(&self.services, tenant), self.slot(tenant));
+        Seen { at, observed, slot }
     }
 
     fn nothing_left(&self, left: &Plan) -> Result<(), Fault> {

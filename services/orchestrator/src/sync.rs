@@ -167,6 +167,7 @@ impl Engine {
     /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
     async fn sync_tenant(&self, tenant: &TenantName) {
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
+        let mut seen = None;
         if let Some(entry) = entry {
             let fetch = git_sync::Fetch {
                 repository: RepositoryName::from(tenant),
@@ -175,13 +176,15 @@ impl Engine {
                 trust: entry.trust.clone(),
                 floor: self.store.tenant(tenant).and_then(|ledger| ledger.floor),
             };
-            let fetched = self.fetch(fetch).await;
+            // What there is does not depend on what is wanted: it is looked at meanwhile.
+            let (fetched, looked) = tokio::join!(self.fetch(fetch), self.see(tenant));
+            seen = Some(looked);
             if let Err(error) = self.admit(&entry, fetched) {
                 warn!(%tenant, "{}", runtime::chain(&error));
                 return;
             }
         }
-        self.reconcile_in_turn(tenant).await;
+        self.reconcile_in_turn(tenant, seen).await;
     }
 
     fn admit(&self, entry: &Registration, fetched: Result<CheckedOut, Unusable>) -> Result<(), files::FileError> {
