@@ -135,42 +135,66 @@ impl Netlink {
     }
 
     /// Plugs a cable that leads nowhere into a bridge, so that it has a carrier before anybody is there. Its other end has
-    /// a name that the firewall drops from, and no ARP.
+    /// a name that the firewall drops from, and no ARP. Returns it to be unplugged.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn plug(&self, bridge: &LinkName) -> Result<(), MachineError> {
+    pub async fn plug(&self, bridge: &LinkName) -> Result<Cable, MachineError> {
         let failed = |cause| MachineError::Netlink { action: format!("give {bridge} a carrier"), cause };
-        let [port, end] = cable(bridge);
-        self.unplug(bridge).await?;
+        let [port, end] = ends(bridge);
+        self.unplug_former(bridge).await?;
         self.handle.link().add(LinkVeth::new(&port, &end).build()).execute().await.map_err(failed)?;
         let links = self.links().await?.0;
         let index = |name: &str| links.get(name).map_or(0, |link| link.index);
+        let cable = Cable(index(&port));
         let end = LinkUnspec::new_with_index(index(&end)).arp(false).up().build();
-        let port = LinkUnspec::new_with_index(index(&port)).controller(index(bridge.as_str())).up().build();
+        let port = LinkUnspec::new_with_index(cable.0).controller(index(bridge.as_str())).up().build();
         for message in [end, port] {
             self.handle.link().set(message).execute().await.map_err(failed)?;
         }
-        Ok(())
+        Ok(cable)
     }
 
-    /// Takes the cable away again, also one that a killed call left.
+    /// Takes this cable away, and no other that is in its place by now.
     ///
     /// # Errors
     /// The kernel keeps it.
-    pub async fn unplug(&self, bridge: &LinkName) -> Result<(), MachineError> {
+    pub async fn unplug(&self, cable: Cable) -> Result<(), MachineError> {
+        self.delete_link(cable.0, "a bridge's cable").await.map(drop)
+    }
+
+    /// Takes a bridge's cable away, if a killed call left one.
+    ///
+    /// # Errors
+    /// The kernel keeps it.
+    pub async fn unplug_former(&self, bridge: &LinkName) -> Result<(), MachineError> {
         // Both ends go with one.
-        self.delete_named(&cable(bridge)[0]).await.map(drop)
+        self.delete_named(&ends(bridge)[0]).await.map(drop)
     }
 
     async fn delete_named(&self, name: &str) -> Result<bool, MachineError> {
-        let Some(link) = self.links().await?.0.remove(name) else { return Ok(false) };
-        let deleted = self.handle.link().del(link.index).execute().await;
-        deleted.map(|()| true).map_err(|cause| MachineError::Netlink { action: format!("delete {name}"), cause })
+        match self.links().await?.0.remove(name) {
+            Some(link) => self.delete_link(link.index, name).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn delete_link(&self, index: u32, name: &str) -> Result<bool, MachineError> {
+        match self.handle.link().del(index).execute().await {
+            Ok(()) => Ok(true),
+            // Somebody else was faster.
+            Err(_) if self.links().await?.0.values().all(|link| link.index != index) => Ok(false),
+            Err(cause) => Err(MachineError::Netlink { action: format!("delete {name}"), cause }),
+        }
     }
 }
 
+/// A cable in a bridge.
+#[derive(Debug)]
+#[must_use = "it has to be unplugged"]
+pub struct Cable(u32);
+
 /// The ends of a bridge's cable: the one in the bridge and the loose one. Within IFNAMSIZ.
-fn cable(bridge: &LinkName) -> [String; 2] {
+fn ends(bridge: &LinkName) -> [String; 2] {
     ["in", "on"].map(|end| format!("{bridge}-{end}"))
 }

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Mutex, time::sleep};
+use tracing::warn;
 
 /// The machine's side of a tenant's network.
 pub trait Machine: Clone + Send + Sync + 'static {
@@ -63,23 +64,17 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// Has systemd-networkd lease the address before the tenant asks for it. The server begins with the bridge's first
-    /// carrier and stays; were that the tenant's own, its first question could be too early, and the next is seconds later.
-    async fn lease(&self, netlink: &Netlink, spec: &NetworkSpec) -> Result<(), MachineError> {
-        if self.leases(spec).await? {
-            return Ok(());
-        }
-        netlink.plug(&spec.bridge).await?;
-        let mut leases = false;
+    /// Waits until systemd-networkd leases the address, before the tenant asks for it. The server begins with the bridge's
+    /// first carrier and stays; were that the tenant's own, its first question could be too early, and the next is seconds
+    /// later.
+    async fn leased(&self, spec: &NetworkSpec) -> Result<(), MachineError> {
         for _ in 0..ATTEMPTS {
-            leases = self.leases(spec).await?;
-            if leases {
-                break;
+            if self.leases(spec).await? {
+                return Ok(());
             }
             sleep(BACK_OFF).await;
         }
-        netlink.unplug(&spec.bridge).await?;
-        if leases { Ok(()) } else { Err(MachineError::NoLeases(spec.bridge.clone())) }
+        Err(MachineError::NoLeases(spec.bridge.clone()))
     }
 
     async fn leases(&self, spec: &NetworkSpec) -> Result<bool, MachineError> {
@@ -89,6 +84,18 @@ impl Kernel {
 
     async fn call(&self, method: &'static str, parameters: &Value) -> Result<Value, MachineError> {
         Ok(foreign::call(&self.networkd, method, parameters, PATIENCE).await?.0)
+    }
+}
+
+/// Returns when the bridge is as `wanted` says.
+async fn appear(
+    netlink: &mut Netlink,
+    spec: &NetworkSpec,
+    wanted: impl Fn(&Links) -> bool + Send,
+) -> Result<(), MachineError> {
+    match netlink.wait(APPEARS, wanted).await? {
+        true => Ok(()),
+        false => Err(MachineError::NoBridge { bridge: spec.bridge.clone(), seconds: APPEARS.as_secs() }),
     }
 }
 
@@ -103,16 +110,30 @@ impl Machine for Kernel {
 
     async fn converge(&self, spec: &NetworkSpec) -> Result<(), MachineError> {
         let mut netlink = Netlink::open()?;
-        let before = netlink.links().await?;
+        let was_there = netlink.links().await?.0.contains_key(spec.bridge.as_str());
         self.reload().await?;
         // A link that is there and was tampered with is not touched by a reload; one that is made anew is.
-        if before.0.contains_key(spec.bridge.as_str()) && !netlink.links().await?.hold(spec) {
+        if was_there && !netlink.links().await?.hold(spec) {
             self.call("io.systemd.Network.Link.Reconfigure", &named(&spec.bridge)).await?;
         }
-        if !netlink.wait(APPEARS, |links| links.hold(spec)).await? {
-            return Err(MachineError::NoBridge { bridge: spec.bridge.clone(), seconds: APPEARS.as_secs() });
+        appear(&mut netlink, spec, |links| links.0.contains_key(spec.bridge.as_str())).await?;
+        // The carrier beside the address, not after it. A new bridge systemd-networkd may not know yet, and leases nothing on.
+        let leases = was_there && self.leases(spec).await?;
+        let cable = if leases { None } else { Some(netlink.plug(&spec.bridge).await?) };
+        let made = async {
+            appear(&mut netlink, spec, |links| links.hold(spec)).await?;
+            self.leased(spec).await
         }
-        self.lease(&netlink, spec).await
+        .await;
+        if let Some(cable) = cable {
+            // The kernel waits for every processor before a link is gone; nobody has to wait with it.
+            tokio::spawn(async move {
+                if let Err(fault) = netlink.unplug(cable).await {
+                    warn!("{}", runtime::chain(&fault));
+                }
+            });
+        }
+        made
     }
 
     async fn reload(&self) -> Result<(), MachineError> {
@@ -142,7 +163,7 @@ impl Machine for Kernel {
 
     async fn delete(&self, bridge: &LinkName) -> Result<bool, MachineError> {
         let netlink = Netlink::open()?;
-        netlink.unplug(bridge).await?;
+        netlink.unplug_former(bridge).await?;
         netlink.delete(bridge).await
     }
 

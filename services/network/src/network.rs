@@ -60,20 +60,17 @@ impl<M: Machine> Network<M> {
         let Ensure { tenant, generation, spec } = call;
         places::check(spec)?;
         let _turn = self.turns.take(tenant).await;
-        // The firewall before the bridge: nothing is open in between.
-        let mut changed = self.record(tenant, *generation, spec).await?;
-        changed |= self.leave_former_bridge(tenant, spec).await?;
-        let rendered = networkd::render(spec);
-        let pending = self.pending(tenant);
-        if !self.files.hold(tenant, &rendered) {
-            files::write_atomically(&pending, b"", 0o644)?;
-            changed |= self.files.write(tenant, &rendered)?;
-        }
-        if pending.exists() || !self.machine.links().await?.hold(spec) {
-            self.machine.converge(spec).await?;
-            files::remove(&pending)?;
-            changed = true;
-        }
+        let table = self.table.lock().await;
+        let (mut changed, places) = self.record(tenant, *generation, spec)?;
+        let firewall = async {
+            let ensured = table.ensure(&self.machine, &places).await;
+            drop(table);
+            ensured
+        };
+        // Side by side, and both seen to their end: nobody is on a bridge that is being made until this call has returned,
+        // and on one that is there the firewall is not opened by what systemd-networkd does.
+        let (firewall, bridge) = tokio::join!(firewall, self.lay(tenant, spec));
+        changed |= firewall? | bridge?;
         if changed {
             info!(%tenant, generation, bridge = %spec.bridge, forwards = spec.forwards.len(), "the network matches");
         }
@@ -134,9 +131,8 @@ impl<M: Machine> Network<M> {
         Ok(book.into_iter().map(attach).collect())
     }
 
-    /// Records what is wanted, if nobody is in its way, and brings the firewall to it.
-    async fn record(&self, tenant: &TenantName, generation: u64, spec: &NetworkSpec) -> Result<bool, NetworkError> {
-        let table = self.table.lock().await;
+    /// Records what is wanted, if nobody is in its way. Returns whether it was another, and every tenant's place.
+    fn record(&self, tenant: &TenantName, generation: u64, spec: &NetworkSpec) -> Result<(bool, Places), NetworkError> {
         let mut book = self.book()?;
         let held = book.get(tenant);
         Record::accept(held, generation)?;
@@ -147,7 +143,24 @@ impl<M: Machine> Network<M> {
         let record = Record { generation, spec: spec.clone() };
         self.records.write(tenant, &record)?;
         book.insert(tenant.clone(), record);
-        Ok(table.ensure(&self.machine, &places(&book)).await? | changed)
+        Ok((changed, places(&book)))
+    }
+
+    /// Makes the bridge and the lease match.
+    async fn lay(&self, tenant: &TenantName, spec: &NetworkSpec) -> Result<bool, NetworkError> {
+        let mut changed = self.leave_former_bridge(tenant, spec).await?;
+        let rendered = networkd::render(spec);
+        let pending = self.pending(tenant);
+        if !self.files.hold(tenant, &rendered) {
+            files::write_atomically(&pending, b"", 0o644)?;
+            changed |= self.files.write(tenant, &rendered)?;
+        }
+        if pending.exists() || !self.machine.links().await?.hold(spec) {
+            self.machine.converge(spec).await?;
+            files::remove(&pending)?;
+            changed = true;
+        }
+        Ok(changed)
     }
 
     /// Deletes the bridge that the tenant had under another name.
