@@ -76,7 +76,7 @@ pub(crate) fn fetch(place: &Place, call: &Fetch) -> Result<Fetched, FetchError> 
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(FileError::new("create", directory))?;
     let _alone = place.lock()?;
     place.sweep()?;
-    host::files::write_atomically(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
+    host::files::write_unflushed(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
     let tip = match update(place, url, reference) {
         Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),

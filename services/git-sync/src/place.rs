@@ -119,7 +119,7 @@ impl Place {
         let path = self.record_path();
         let bytes =
             serde_json::to_vec_pretty(record).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
-        files::write_atomically(&path, &bytes, 0o640)
+        files::write_unflushed(&path, &bytes, 0o640)
     }
 
     /// The commits that are checked out, in order.

@@ -44,6 +44,18 @@ impl FileError {
 /// # Errors
 /// The step that failed; the old content is then still there.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, FileError> {
+    replace(path, bytes, mode, true)
+}
+
+/// The same for what can be had again: it is not flushed, and after a power failure may be the old content, or empty.
+///
+/// # Errors
+/// The step that failed; the old content is then still there.
+pub fn write_unflushed(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, FileError> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, flush: bool) -> Result<bool, FileError> {
     if fs::read(path).is_ok_and(|held| held == bytes) {
         return Ok(false);
     }
@@ -56,6 +68,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Fi
         // The umask applied to the creation; the mode is meant as given.
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
+        if !flush {
+            file.persist(path)?;
+            return Ok(());
+        }
         file.as_file().sync_all()?;
         file.persist(path)?;
         File::open(directory)?.sync_all()
@@ -115,6 +131,10 @@ mod tests {
         assert!(!write_atomically(&path, b"1", 0o640).unwrap());
         assert!(write_atomically(&path, b"2", 0o640).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(!write_unflushed(&path, b"2", 0o600).unwrap());
+        assert!(write_unflushed(&path, b"3", 0o600).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"3");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
