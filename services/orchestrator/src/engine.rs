@@ -206,12 +206,24 @@ impl Common {
         tenant: &TenantName,
         change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
     ) -> Result<Option<R>, FileError> {
-        let Some(Changed { result, ledger, changed }) = self.store.change(tenant, change)? else { return Ok(None) };
+        Ok(self.store.change(tenant, change)?.map(|changed| self.tell(tenant, changed)))
+    }
+
+    /// The same, in memory only; see [`Store::change_unwritten`].
+    pub(crate) fn change_unwritten<R>(
+        &self,
+        tenant: &TenantName,
+        change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
+    ) -> Option<R> {
+        self.store.change_unwritten(tenant, change).map(|changed| self.tell(tenant, changed))
+    }
+
+    fn tell<R>(&self, tenant: &TenantName, Changed { result, ledger, changed }: Changed<R>) -> R {
         if changed {
             // Nobody may be watching.
             let _unheard = self.changes.send(status::tenant(tenant, &ledger));
         }
-        Ok(Some(result))
+        result
     }
 
     /// Each change of a tenant from now on.

@@ -5,7 +5,7 @@ use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registrati
 use planner::TenantLedger;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -43,6 +43,8 @@ pub(crate) struct HostLedger {
 pub(crate) struct Memory {
     pub(crate) host: HostLedger,
     pub(crate) tenants: BTreeMap<TenantName, TenantLedger>,
+    /// The tenants of whom the disk has something older.
+    unwritten: BTreeSet<TenantName>,
 }
 
 /// The ledger and its files: host.json and tenants/NAME.json.
@@ -61,8 +63,7 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Self, FileError> {
         let tenants = directory.join("tenants");
         fs::create_dir_all(&tenants).map_err(FileError::new("create", &tenants))?;
-        let mut memory =
-            Memory { host: read(&directory.join("host.json"))?.unwrap_or_default(), tenants: BTreeMap::new() };
+        let mut memory = Memory { host: read(&directory.join("host.json"))?.unwrap_or_default(), ..Memory::default() };
         for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))? {
             let entry = entry.map_err(FileError::new("list", &tenants))?;
             let name =
@@ -97,15 +98,37 @@ impl Store {
         change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
     ) -> Result<Option<Changed<R>>, FileError> {
         let mut memory = self.memory();
-        let Some(before) = memory.tenants.get(tenant).cloned() else { return Ok(None) };
-        let mut after = before.clone();
-        let result = change(&mut after, &memory);
-        let changed = after != before;
-        if changed {
-            memory.tenants.insert(tenant.clone(), after.clone());
-            write(&self.directory.join(format!("tenants/{tenant}.json")), &after)?;
+        let changed = memory.change(tenant, change);
+        self.write_out(&mut memory, tenant)?;
+        Ok(changed)
+    }
+
+    /// The same, in memory only: for what nothing follows from before the next change, which is written with it, or
+    /// [`Store::flush`].
+    pub(crate) fn change_unwritten<R>(
+        &self,
+        tenant: &TenantName,
+        change: impl FnOnce(&mut TenantLedger, &Memory) -> R,
+    ) -> Option<Changed<R>> {
+        self.memory().change(tenant, change)
+    }
+
+    /// Writes what is remembered of one tenant, if the disk has something older.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn flush(&self, tenant: &TenantName) -> Result<(), FileError> {
+        self.write_out(&mut self.memory(), tenant)
+    }
+
+    fn write_out(&self, memory: &mut Memory, tenant: &TenantName) -> Result<(), FileError> {
+        if let Some(ledger) = memory.tenants.get(tenant)
+            && memory.unwritten.contains(tenant)
+        {
+            write(&self.directory.join(format!("tenants/{tenant}.json")), ledger)?;
+            memory.unwritten.remove(tenant);
         }
-        Ok(Some(Changed { result, ledger: after, changed }))
+        Ok(())
     }
 
     /// Remembers a tenant that was not known.
@@ -131,6 +154,23 @@ impl Store {
             memory.host = after;
         }
         Ok(result)
+    }
+}
+
+impl Memory {
+    fn change<R>(
+        &mut self,
+        tenant: &TenantName,
+        change: impl FnOnce(&mut TenantLedger, &Self) -> R,
+    ) -> Option<Changed<R>> {
+        let mut ledger = self.tenants.get(tenant)?.clone();
+        let result = change(&mut ledger, self);
+        let changed = self.tenants.get(tenant) != Some(&ledger);
+        if changed {
+            self.tenants.insert(tenant.clone(), ledger.clone());
+            self.unwritten.insert(tenant.clone());
+        }
+        Some(Changed { result, ledger, changed })
     }
 }
 
@@ -160,4 +200,49 @@ fn write<T: Serialize>(path: &Path, content: &T) -> Result<(), FileError> {
 pub(crate) fn now_usec() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> TenantName {
+        "web".parse().unwrap()
+    }
+
+    fn open(directory: &Path) -> Store {
+        Store::open(directory).unwrap()
+    }
+
+    fn generation(directory: &Path) -> u64 {
+        open(directory).tenant(&name()).unwrap().generation
+    }
+
+    #[test]
+    fn what_was_not_written_is_written_with_the_next_change_even_if_that_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        store.remember(&name(), TenantLedger::new(1)).unwrap();
+        assert!(store.change_unwritten(&name(), |ledger, _| ledger.generation = 2).unwrap().changed);
+        assert_eq!(generation(directory.path()), 0);
+        assert!(!store.change(&name(), |_, _| ()).unwrap().unwrap().changed);
+        assert_eq!(generation(directory.path()), 2);
+        store.change_unwritten(&name(), |ledger, _| ledger.generation = 3).unwrap();
+        store.flush(&name()).unwrap();
+        assert_eq!(generation(directory.path()), 3);
+        assert!(store.change_unwritten(&"mail".parse().unwrap(), |_, _| ()).is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_as_soon_as_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        store.remember(&name(), TenantLedger::new(1)).unwrap();
+        let (tenants, aside) = (directory.path().join("tenants"), directory.path().join("aside"));
+        fs::rename(&tenants, &aside).unwrap();
+        assert!(store.change(&name(), |ledger, _| ledger.generation = 2).is_err());
+        fs::rename(&aside, &tenants).unwrap();
+        store.flush(&name()).unwrap();
+        assert_eq!(generation(directory.path()), 2);
+    }
 }

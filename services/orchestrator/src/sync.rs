@@ -179,17 +179,19 @@ impl Engine {
             // What there is does not depend on what is wanted: it is looked at meanwhile.
             let (fetched, looked) = tokio::join!(self.fetch(fetch), self.see(tenant));
             seen = Some(looked);
-            if let Err(error) = self.admit(&entry, fetched) {
-                warn!(%tenant, "{}", runtime::chain(&error));
-                return;
-            }
+            self.admit(&entry, fetched);
         }
         self.reconcile_in_turn(tenant, seen).await;
+        // What nothing had to be done for is not written yet.
+        if let Err(error) = self.store.flush(tenant) {
+            warn!(%tenant, "{}", runtime::chain(&error));
+        }
     }
 
-    fn admit(&self, entry: &Registration, fetched: Result<CheckedOut, Unusable>) -> Result<(), files::FileError> {
+    /// Written together with the plan that follows from it, or after it was seen that nothing does.
+    fn admit(&self, entry: &Registration, fetched: Result<CheckedOut, Unusable>) {
         let tenant = &entry.name;
-        let taken = self.change(tenant, |ledger, memory| {
+        let taken = self.change_unwritten(tenant, |ledger, memory| {
             let admitted = match fetched {
                 Err(Unusable::Unreachable(reason)) => {
                     ledger.unreachable = Some(reason);
@@ -221,11 +223,10 @@ impl Engine {
                     None
                 }
             }
-        })?;
+        });
         if let Some(Some(revision)) = taken {
             info!(%tenant, %revision, "admitted");
         }
-        Ok(())
     }
 
     async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
