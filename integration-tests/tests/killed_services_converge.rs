@@ -212,6 +212,19 @@ fn the_tenants_do_not_notice_that_our_services_are_killed() -> Result<()> {
     Ok(())
 }
 
+/// Connections to it are kept, and broken ones made anew.
+#[test]
+fn a_restart_of_the_bus_is_nothing_that_a_push_notices() -> Result<()> {
+    let scene = scene()?;
+    for number in 0..2 {
+        scene.must("systemctl restart dbus.service")?;
+        let revision = scene.open("web").commit("Next", &[("number", &format!("{number}"))])?;
+        assert_eq!(scene.sync("web")?.code, 0, "after restart {number}");
+        assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(revision));
+    }
+    Ok(())
+}
+
 #[test]
 fn what_somebody_changed_by_hand_is_mended() -> Result<()> {
     let scene = Scene::boot(Host::builder(""))?;

@@ -118,15 +118,20 @@ impl Machine for Kernel {
         }
         appear(&mut netlink, spec, |links| links.0.contains_key(spec.bridge.as_str())).await?;
         // The carrier beside the address, not after it. A new bridge systemd-networkd may not know yet, and leases nothing on.
-        let leases = was_there && self.leases(spec).await?;
-        let cable = if leases { None } else { Some(netlink.plug(&spec.bridge).await?) };
+        let cable = if was_there && self.leases(spec).await? {
+            netlink.unplug_former(&spec.bridge).await?;
+            None
+        } else {
+            Some(netlink.plug(&spec.bridge).await?)
+        };
         let made = async {
             appear(&mut netlink, spec, |links| links.hold(spec)).await?;
             self.leased(spec).await
         }
         .await;
         if let Some(cable) = cable {
-            // The kernel waits for every processor before a link is gone; nobody has to wait with it.
+            // The kernel waits for every processor before a link is gone; nobody has to wait with it. One that a kill leaves
+            // leads nowhere, and goes with the bridge or when the bridge is made again.
             tokio::spawn(async move {
                 if let Err(fault) = netlink.unplug(cable).await {
                     warn!("{}", runtime::chain(&fault));
