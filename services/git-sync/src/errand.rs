@@ -3,6 +3,7 @@
 
 use crate::{
     checkout::{CheckoutError, checkout},
+    credentials::Credentials,
     fetch::{FetchError, fetch},
     place::Place,
     prune::prune,
@@ -59,6 +60,7 @@ impl Task {
 #[derive(Debug, Serialize, Deserialize)]
 struct Errand {
     root: PathBuf,
+    credentials: Option<PathBuf>,
     bounds: Bounds,
     task: Task,
 }
@@ -67,6 +69,7 @@ struct Errand {
 #[derive(Debug, Clone)]
 pub struct Errands {
     pub(crate) root: PathBuf,
+    credentials: Option<PathBuf>,
     program: String,
     bounds: Bounds,
     patience: Duration,
@@ -79,6 +82,7 @@ impl Errands {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             // Also after an upgrade has replaced its file.
             program: "/proc/self/exe".to_owned(),
             bounds: Bounds::default(),
@@ -91,6 +95,12 @@ impl Errands {
     #[must_use]
     pub fn with_program(self, program: &str) -> Self {
         Self { program: program.to_owned(), ..self }
+    }
+
+    /// The same, with the credentials in another directory than systemd's.
+    #[must_use]
+    pub fn with_credentials(self, directory: &Path) -> Self {
+        Self { credentials: Some(directory.to_owned()), ..self }
     }
 
     /// The same, with other bounds for checkouts.
@@ -109,7 +119,8 @@ impl Errands {
     pub(crate) async fn run<R: DeserializeOwned>(&self, task: Task) -> Result<R, Error> {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
-        let errand = Errand { root: self.root.clone(), bounds: self.bounds, task };
+        let (root, credentials) = (self.root.clone(), self.credentials.clone());
+        let errand = Errand { root, credentials, bounds: self.bounds, task };
         let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
         let Errand { task, .. } = errand;
         let answer = self.child(&task).input(request).run().await.map_err(|cause| no_answer(&task, cause))?;
@@ -130,7 +141,11 @@ impl Errands {
             // Arenas count as address space, however little of them is used.
             .env("MALLOC_ARENA_MAX", "2");
         let set = PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        set.fold(child, |child, (name, value)| child.env(name, value))
+        let child = set.fold(child, |child, (name, value)| child.env(name, value));
+        match Credentials::new(self.credentials.as_deref(), task.repository()).authorities() {
+            Some(path) => child.env("SSL_CERT_FILE", path),
+            None => child,
+        }
     }
 }
 
@@ -160,8 +175,8 @@ pub fn main() -> ExitCode {
     let done = confine().and_then(|()| {
         let mut request = Vec::new();
         io::stdin().read_to_end(&mut request)?;
-        let Errand { root, bounds, task } = serde_json::from_slice(&request)?;
-        let answer = perform(&root, bounds, &task);
+        let errand = serde_json::from_slice(&request)?;
+        let answer = perform(&errand);
         io::stdout().write_all(&serde_json::to_vec(&answer)?)
     });
     match done {
@@ -193,15 +208,18 @@ fn confine() -> io::Result<()> {
     Ok(())
 }
 
-fn perform(root: &Path, bounds: Bounds, task: &Task) -> Result<Value, Error> {
+fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value, Error> {
     let place = Place::new(root, task.repository());
     match task {
         Task::Fetch(call) => {
-            fetch(&place, call).map(|fetched| to_value(&fetched)).map_err(|cause| fetch_error(call, cause))
+            let credentials = Credentials::new(credentials.as_deref(), task.repository());
+            fetch(&place, call, &credentials)
+                .map(|fetched| to_value(&fetched))
+                .map_err(|cause| fetch_error(call, cause))
         }
         Task::Checkout(call) => {
             let path = place.checkout(&call.revision).display().to_string();
-            checkout(&place, &call.revision, bounds)
+            checkout(&place, &call.revision, *bounds)
                 .map(|changed| to_value(&CheckedOut { path, changed }))
                 .map_err(|cause| checkout_error(call, cause))
         }

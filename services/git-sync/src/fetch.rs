@@ -2,6 +2,7 @@
 //! replaced by a new one that was filled beside it.
 
 use crate::{
+    credentials::Credentials,
     place::{Place, Record, Signed, names_in},
     prune::discard,
     trust::{self, TrustError},
@@ -70,17 +71,17 @@ struct Tip {
 }
 
 /// Fetches a reference and judges what it names.
-pub(crate) fn fetch(place: &Place, call: &Fetch) -> Result<Fetched, FetchError> {
+pub(crate) fn fetch(place: &Place, call: &Fetch, credentials: &Credentials<'_>) -> Result<Fetched, FetchError> {
     let Fetch { url, reference, .. } = call;
     let directory = &place.directory;
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(FileError::new("create", directory))?;
     let _alone = place.lock()?;
     place.sweep()?;
     host::files::write_unflushed(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
-    let tip = match update(place, url, reference) {
+    let tip = match update(place, url, reference, credentials) {
         Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),
-        Err(Fault::Perhaps(_)) => replace(place, url, reference)?,
+        Err(Fault::Perhaps(_)) => replace(place, url, reference, credentials)?,
     };
     let held = place.record();
     let signed = judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref()))?;
@@ -138,7 +139,12 @@ fn contains(mirror: &Repository, revision: &Revision, floor: &Revision) -> Resul
 }
 
 /// Fetches into the mirror that is there.
-fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, Fault> {
+fn update(
+    place: &Place,
+    url: &RepositoryUrl,
+    reference: &Reference,
+    credentials: &Credentials<'_>,
+) -> Result<Tip, Fault> {
     let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
     let mirror = place.mirror();
     remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
@@ -146,21 +152,28 @@ fn update(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<T
     if packs.iter().filter(|name| name.ends_with(".pack")).count() > MOST_PACKS {
         return Err(absent());
     }
-    receive(&open_mirror(&mirror).map_err(|_| absent())?, url, reference)
+    let options = fetching(url, credentials).map_err(Fault::Final)?;
+    let repository = gix::open_opts(&mirror, options).map_err(|_| absent())?;
+    receive(&repository, url, reference, credentials)
 }
 
 /// Fetches into a new mirror and puts it in the place of the other one.
-fn replace(place: &Place, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, FetchError> {
+fn replace(
+    place: &Place,
+    url: &RepositoryUrl,
+    reference: &Reference,
+    credentials: &Credentials<'_>,
+) -> Result<Tip, FetchError> {
     let fresh = place.fresh_mirror();
     let repository = gix::ThreadSafeRepository::init_opts(
         &fresh,
         gix::create::Kind::Bare,
         gix::create::Options::default(),
-        options(),
+        fetching(url, credentials)?,
     )
     .map_err(|cause| FetchError::Init(reason(&cause)))?
     .to_thread_local();
-    let tip = receive(&repository, url, reference).map_err(|fault| match fault {
+    let tip = receive(&repository, url, reference, credentials).map_err(|fault| match fault {
         Fault::Final(cause) | Fault::Perhaps(cause) => cause,
     })?;
     drop(repository);
@@ -174,6 +187,26 @@ pub(crate) fn open_mirror(mirror: &Path) -> Result<Repository, Box<gix::Error>> 
     gix::open_opts(mirror, options()).map_err(Box::new)
 }
 
+fn same_server(asking: &gix::bstr::BStr, url: &RepositoryUrl) -> bool {
+    match (gix::url::parse(asking), gix::url::parse(url.as_str())) {
+        (Ok(asking), Ok(url)) => {
+            asking.scheme == url.scheme
+                && asking.host() == url.host()
+                && asking.port_or_default() == url.port_or_default()
+        }
+        _ => false,
+    }
+}
+
+/// How a mirror is opened to fetch into it.
+fn fetching(url: &RepositoryUrl, credentials: &Credentials<'_>) -> Result<Options, FetchError> {
+    if !url.as_str().starts_with("ssh://") {
+        return Ok(options());
+    }
+    let ssh = credentials.ssh_command().map_err(FetchError::Unreachable)?;
+    Ok(options().cli_overrides([format!("core.sshCommand={ssh}"), "ssh.variant=ssh".to_owned()]))
+}
+
 fn options() -> Options {
     Options::isolated().with(Trust::Full).open_path_as_is(true).config_overrides([
         // The child's memory is bounded, and other fetches go on beside this one.
@@ -184,7 +217,12 @@ fn options() -> Options {
     ])
 }
 
-fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> Result<Tip, Fault> {
+fn receive(
+    mirror: &Repository,
+    url: &RepositoryUrl,
+    reference: &Reference,
+    credentials: &Credentials<'_>,
+) -> Result<Tip, Fault> {
     let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
     remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
     let remote = mirror
@@ -197,9 +235,21 @@ fn receive(mirror: &Repository, url: &RepositoryUrl, reference: &Reference) -> R
         .map_err(unreachable)?;
     // Nobody is there to be asked, and no helper program is to be run.
     let asked = Cell::new(false);
-    let connection = crate::transport::connect(&remote).map_err(unreachable)?.with_credentials(|_| {
+    let login = match url.as_str().starts_with("https://") {
+        true => credentials.https_login().map_err(|cause| Fault::Final(FetchError::Unreachable(cause.to_string())))?,
+        false => None,
+    };
+    let connection = crate::transport::connect(&remote).map_err(unreachable)?.with_credentials(|action| {
         asked.set(true);
-        Ok(None)
+        let gix::credentials::helper::Action::Get(context) = action else { return Ok(None) };
+        // A server may send us to another, which is not to have what this one has.
+        if !context.url.as_ref().is_some_and(|asking| same_server(asking.as_ref(), url)) {
+            return Ok(None);
+        }
+        Ok(login.clone().map(|(username, password)| gix::credentials::protocol::Outcome {
+            identity: gix::sec::identity::Account { username, password, oauth_refresh_token: None },
+            next: context.into(),
+        }))
     });
     let prepared = connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default()).map_err(|cause| {
         if asked.get() { Fault::Final(FetchError::Unreachable(ASKED.to_owned())) } else { unreachable(cause) }

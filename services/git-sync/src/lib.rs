@@ -3,6 +3,7 @@
 
 mod checkout;
 pub mod client;
+mod credentials;
 pub mod errand;
 mod fetch;
 mod place;

@@ -151,7 +151,9 @@ impl TenantLedger {
             }
             return;
         };
-        let wanted = self.wanted.as_ref().is_none_or(|wanted| *wanted == target.revision);
+        // A commit may be refused that runs already: its policy was narrowed, or a key revoked.
+        let refused = self.state == TenantState::Refused && self.reason.is_some();
+        let wanted = !refused && self.wanted.as_ref().is_none_or(|wanted| *wanted == target.revision);
         let state = match (target.enabled, wanted, self.quarantined.is_some()) {
             (_, false, true) => TenantState::RolledBack,
             (_, false, false) => TenantState::Refused,
@@ -240,6 +242,18 @@ mod tests {
         assert_eq!(ledger, before);
         assert!(ledger.admit(desired("web", 'b')));
         assert!(!ledger.gave_up());
+    }
+
+    #[test]
+    fn what_runs_may_be_refused_later_and_be_admitted_again() {
+        let mut ledger = verified('a');
+        ledger.refuse(desired("web", 'a').revision, "the key is revoked".to_owned(), 2);
+        ledger.settle(3);
+        assert_eq!((ledger.state, ledger.reason.as_deref()), (TenantState::Refused, Some("the key is revoked")));
+        assert_eq!(ledger.verified, Some(desired("web", 'a')), "what runs is forgotten");
+        assert!(!ledger.admit(desired("web", 'a')));
+        ledger.settle(4);
+        assert_eq!((ledger.state, ledger.reason), (TenantState::Verified, None));
     }
 
     #[test]
