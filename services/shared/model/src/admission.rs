@@ -7,7 +7,7 @@ mod machine;
 use crate::{
     claim::Claim,
     desired::{DesiredTenant, Limits},
-    diagnostic::Diagnostic,
+    diagnostic::{self, Diagnostic},
     document::{Document, Step},
     manifest::Manifest,
     names::{ExtensionName, TenantName},
@@ -119,7 +119,7 @@ pub fn admit(
 ) -> Result<DesiredTenant, Vec<Diagnostic>> {
     let case = Case { request, registration, host };
     let faults: Vec<Diagnostic> = CHECKS.iter().flat_map(|(_, check)| check(&case)).collect();
-    if faults.is_empty() { Ok(case.desired(revision)) } else { Err(faults) }
+    if faults.is_empty() { Ok(case.desired(revision)) } else { Err(diagnostic::in_order(faults)) }
 }
 
 impl Case<'_> {
@@ -303,14 +303,9 @@ fn cpu_weight(shares: u32) -> u32 {
     (shares.saturating_mul(100) / 1024).clamp(1, 10_000)
 }
 
-fn distinct<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::new();
-    for item in items {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
+fn distinct<T: Clone + Ord>(items: &[T]) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.

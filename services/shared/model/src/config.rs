@@ -15,6 +15,8 @@ use std::ops::RangeInclusive;
 
 /// Where it stands in a repository.
 pub const PATH: &str = ".gitops/config.yaml";
+/// The seconds between two looks if nothing is said.
+const USUAL_INTERVAL: u32 = 30;
 
 record! {
     /// How a repository is followed, and what happens around a change.
@@ -211,7 +213,8 @@ pub fn check(document: &Document<Config>, owner: Owner) -> Vec<Diagnostic> {
             faults.push(document.fault(path![*group, *field], &message));
         }
     }
-    if let (Some(jitter), Some(interval)) = (sync.jitter, sync.interval)
+    let interval = sync.interval.or(TimeSpan::seconds(USUAL_INTERVAL));
+    if let (Some(jitter), Some(interval)) = (sync.jitter, interval)
         && jitter > interval
     {
         let message = format!("a jitter of {jitter} is more than the interval of {interval}");

@@ -6,22 +6,19 @@ mod json;
 mod node;
 mod yaml;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, MOST_SHOWN, Source};
 pub use decode::{Decode, Fault, Faults, Fields, OneOrMore};
 pub use node::{Member, Node, Step, Value};
 
 /// A file larger than this is refused unread: no manifest that a person wrote comes near.
 pub const LARGEST_DOCUMENT: usize = 1 << 20;
-/// So many faults are shown; who made more is helped by the first ones.
-const MOST_FAULTS: usize = 50;
 
 /// A parsed file that still knows its text, so that what is found out later can be shown in its place.
 #[derive(Debug, Clone)]
 pub struct Document<T> {
     /// What the file says.
     pub content: T,
-    origin: String,
-    text: String,
+    source: Source,
     root: Node,
 }
 
@@ -48,21 +45,24 @@ impl<T: Decode> Document<T> {
             return Err(vec![Diagnostic::of_file(origin, &message)]);
         }
         let text = std::str::from_utf8(bytes).map_err(|fault| {
-            let message = format!("the file is not UTF-8 from byte {} on", fault.valid_up_to());
+            let line = bytes[..fault.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = match bytes {
+                [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "the file is UTF-16; save it as UTF-8".to_owned(),
+                _ => format!("the file is not UTF-8 in line {line}"),
+            };
             vec![Diagnostic::of_file(origin, &message)]
         })?;
-        let show = |fault: &Fault| Diagnostic::at(origin, text, fault.span.clone(), &fault.message);
+        let source = Source::new(origin, text);
+        let show = |fault: &Fault| source.fault(&fault.span, &fault.message);
         let root = parse(text).map_err(|fault| vec![show(&fault)])?;
         let mut faults = Faults::default();
         let content = T::decode(&root, &mut faults);
         let mut faults = faults.decisive.map_or(faults.found, |decisive| vec![decisive]);
         match content {
-            Some(content) if faults.is_empty() => {
-                Ok(Self { content, origin: origin.to_owned(), text: text.to_owned(), root })
-            }
+            Some(content) if faults.is_empty() => Ok(Self { content, source, root }),
             Some(_) | None => {
                 faults.sort_by_key(|fault| fault.span.start);
-                Err(faults.iter().take(MOST_FAULTS).map(show).collect())
+                Err(faults.iter().take(MOST_SHOWN + 1).map(show).collect())
             }
         }
     }
@@ -72,20 +72,19 @@ impl<T> Document<T> {
     /// A fault of the value that `path` leads to, or of what holds the place where it would stand.
     #[must_use]
     pub fn fault(&self, path: &[Step<'_>], message: &str) -> Diagnostic {
-        Diagnostic::at(&self.origin, &self.text, self.root.nearest(path).caret(), message)
+        self.source.fault(&self.root.nearest(path).caret(), message)
     }
 
     /// `repository:path:line` of the value that `path` leads to, for a message about another file.
     #[must_use]
     pub fn place(&self, path: &[Step<'_>]) -> String {
-        format!("{}:{}", self.origin, self.line(path))
+        format!("{}:{}", self.origin(), self.line(path))
     }
 
     /// The line of the value that `path` leads to, from 1.
     #[must_use]
     pub fn line(&self, path: &[Step<'_>]) -> usize {
-        let start = self.root.nearest(path).span.start;
-        self.text.as_bytes()[..start.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.source.line(self.root.nearest(path).span.start)
     }
 
     /// Whether the file says anything at `path`.
@@ -97,7 +96,7 @@ impl<T> Document<T> {
     /// Which file it is: `repository:path`.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.origin
+        self.source.origin()
     }
 }
 

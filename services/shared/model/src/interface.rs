@@ -86,7 +86,11 @@ impl FromStr for InterfaceAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || Self::refused(text);
-        let parsed: IpNet = text.parse().map_err(|_| refused())?;
+        // Not IpNet's own parser, which takes 192.0.02.1 for 192.0.2.1; others take such numbers for octal.
+        let (ip, length) = text.split_once('/').ok_or_else(refused)?;
+        let plain = length.bytes().all(|b| b.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+        let length = length.parse().ok().filter(|_| plain).ok_or_else(refused)?;
+        let parsed = IpNet::new(ip.parse().map_err(|_| refused())?, length).map_err(|_| refused())?;
         let ip = parsed.addr();
         let of_one_host = !ip.is_unspecified()
             && !ip.is_multicast()
@@ -148,6 +152,10 @@ mod tests {
             "::/0",
             "1.2.3.4/33",
             "1.2.3.4/24\n",
+            "192.0.02.1/24",
+            "192.0.2.1/024",
+            "192.0.2.1/+24",
+            "192.0.2.1/",
         ] {
             assert!(bad.parse::<InterfaceAddress>().is_err(), "{bad:?} was accepted");
         }

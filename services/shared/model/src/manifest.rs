@@ -8,7 +8,7 @@ use crate::{
     network::Forward,
     security::{Capability, SelinuxContext, Syscalls as SyscallSet},
     size::Size,
-    text::{bounded, checked_text},
+    text::{bounded, checked_text, shortened},
 };
 use serde_json::json;
 use std::net::IpAddr;
@@ -25,8 +25,11 @@ impl Decode for Version {
         match &node.value {
             // YAML takes 1.0 without quotes for a number.
             Value::Text(text) | Value::Number(text) if text == "1.0" => Some(Self),
-            Value::Text(text) | Value::Number(text) => faults
-                .refuse_all(node.caret(), format!("this host does not read version {text} of this file; it reads 1.0")),
+            Value::Text(text) | Value::Number(text) => {
+                let message =
+                    format!("this host does not read version {:?} of this file; it reads 1.0", shortened(text));
+                faults.refuse_all(node.caret(), message)
+            }
             Value::Null | Value::Boolean(_) | Value::List(_) | Value::Object(_) => {
                 faults.refuse_all(node.caret(), format!("{} stands where the version \"1.0\" is wanted", node.kind()))
             }

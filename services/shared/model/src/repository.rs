@@ -1,34 +1,49 @@
 //! Where a repository is, which of its references counts, and which commit was meant.
 
 use crate::text::checked_text;
+use std::net::Ipv6Addr;
 
 checked_text!(
     /// The address of a Git repository. Without user information, because a secret in an address ends in a log; no
     /// `ext::` and no leading `-`, because Git would run what follows (CVE-2017-1000117, gitremote-helpers(7)).
     RepositoryUrl,
     "a repository address",
-    "https://, http://, git://, ssh:// or file:// with a host or path, without user:password@, spaces or control characters",
+    "https://, http://, git:// or ssh:// with HOST/PATH, or file:///PATH, without user:password@, '..', '%' and spaces",
     |text| {
         let Some((scheme, rest)) = text.split_once("://") else { return false };
-        let authority = rest.split('/').next().unwrap_or_default();
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         text.len() <= 1024
             && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'%')
-            && !authority.starts_with('-')
+            && !path.is_empty()
+            && !path.split('/').any(|part| part == "..")
             && match scheme {
-                "file" => authority.is_empty() && rest.len() > 1 && !rest.split('/').any(|part| part == ".."),
+                "file" => authority.is_empty(),
                 // ssh has no password in its address, and cannot do without a user.
-                "ssh" => authority.rsplit('@').next().is_some_and(|host| !host.is_empty() && !host.starts_with('-'))
-                    && (!authority.contains(':') || is_port(authority))
-                    && rest.contains('/'),
-                "https" | "http" | "git" => !authority.is_empty() && !authority.contains('@') && rest.contains('/'),
+                "ssh" => is_host(authority.split_once('@').map_or(authority, |(user, host)| if is_word(user) { host } else { "" })),
+                "https" | "http" | "git" => is_host(authority),
                 _ => false,
             }
     }
 );
 
-fn is_port(authority: &str) -> bool {
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
-    !host.contains(':') && port.parse::<u16>().is_ok()
+/// A host, and a port if there is one.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            (is_word(&text[..end]), &text[end..])
+        }
+    };
+    let number =
+        |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|n| n > 0);
+    host && (port.is_empty() || port.strip_prefix(':').is_some_and(number))
+}
+
+/// A host's or a user's name. None begins with what ssh would take for an option.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 checked_text!(
@@ -106,6 +121,16 @@ mod tests {
             "ftp://example.org/a",
             "fd::3/a",
             "git://-x/a",
+            "https://h",
+            "https://h/",
+            "https://:80/a",
+            "https://h:/a",
+            "https://h:+80/a",
+            "https://h:99999/a",
+            "https://[::g]/a",
+            "https://h;id/a",
+            "https://h/a/../b",
+            "ssh://a@b@h/a",
         ] {
             assert!(bad.parse::<RepositoryUrl>().is_err(), "{bad:?} was accepted");
         }

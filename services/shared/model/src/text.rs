@@ -5,9 +5,9 @@ use thiserror::Error;
 
 /// Why a text is not what it was taken for. The message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text:?} is not {what}: {allowed}")]
+#[error("{text:?} is not {what}{}: {allowed}", foreign(.text))]
 pub struct InvalidText {
-    /// The refused text, cut after 80 characters.
+    /// The refused text, or its beginning.
     pub text: String,
     /// What it should have been, with its article: `a tenant name`.
     pub what: &'static str,
@@ -19,14 +19,59 @@ impl InvalidText {
     /// Refuses `text`, which should have been `what`.
     #[must_use]
     pub fn new(text: &str, what: &'static str, allowed: &'static str) -> Self {
-        Self { text: text.chars().take(80).collect(), what, allowed }
+        Self { text: shortened(&without_secrets(text)), what, allowed }
     }
 }
 
-/// Text of somebody else's, fit to be shown: what would move a terminal's cursor or begin another line is replaced.
+/// As much of a text as a message can show.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Names the first character of a word that is not ASCII, in parentheses: it may look like one that is.
+#[must_use]
+pub fn foreign(text: &str) -> String {
+    let found = text.chars().enumerate().find(|(_, c)| !c.is_ascii());
+    found.map(|(at, c)| format!(" (character {} is U+{:04X})", at + 1, u32::from(c))).unwrap_or_default()
+}
+
+/// A text without the secrets that addresses hold, `https://user:password@host`; as many bytes as before.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let end = after.find(|c: char| c == '/' || c == '"' || c.is_whitespace()).unwrap_or(after.len());
+        let user = after[..end].rfind('@').map_or("", |at| &after[..at]);
+        // ssh cannot do without a user, who is no secret.
+        let secret = if before.ends_with("ssh") { user.find(':').map_or(user.len(), |colon| colon + 1) } else { 0 };
+        shown.push_str(&user[..secret]);
+        shown.push_str(&"*".repeat(user.len() - secret));
+        rest = &after[user.len()..];
+    }
+    shown + rest
+}
+
+/// Whether a character moves a terminal's cursor, turns the direction of what follows, or takes no room: what is read would
+/// not be what is there.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Text of somebody else's, fit to be shown: what would move a terminal's cursor, begin another line or hide is replaced.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The same for text of several lines.
@@ -196,7 +241,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_shown_can_move_a_cursor() {
+    fn no_secret_of_an_address_is_shown() {
+        for (text, shown) in [
+            ("https://user:secret@h/a", "https://***********@h/a"),
+            ("\"https://token@h/a\", \"http://h/@b\"", "\"https://*****@h/a\", \"http://h/@b\""),
+            ("ssh://git@h/a ssh://git:é@h/a", "ssh://git@h/a ssh://git:**@h/a"),
+            ("://", "://"),
+            ("x://a:b@c:d@h", "x://*******@h"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn nothing_shown_can_move_a_cursor_or_hide() {
+        assert_eq!(printable("a\u{202e}b\u{200b}\u{feff}"), "a\u{fffd}b\u{fffd}\u{fffd}");
         assert_eq!(printable("a\n\u{1b}[2J\u{9b}2Jé"), "a\u{fffd}\u{fffd}[2J\u{fffd}2Jé");
         assert_eq!(printable_lines("a\r\nb"), "a\u{fffd}\nb");
     }

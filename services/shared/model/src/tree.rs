@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Config, Owner},
-    diagnostic::Diagnostic,
+    diagnostic::{self, Diagnostic},
     document::Document,
     manifest::{self, Manifest},
     policy::{PolicyFile, PolicyName},
@@ -50,7 +50,7 @@ impl Request {
         }
         match manifest {
             Some(manifest) if faults.is_empty() => Ok(Self { manifest, config }),
-            Some(_) | None => Err(faults),
+            Some(_) | None => Err(diagnostic::in_order(faults)),
         }
     }
 
@@ -105,7 +105,7 @@ impl System {
         let registrations = registrations.map(|registrations| trusted(repository, tree, registrations, &mut faults));
         match registrations {
             Some(registrations) if faults.is_empty() => Ok(Self { registrations, config }),
-            Some(_) | None => Err(faults),
+            Some(_) | None => Err(diagnostic::in_order(faults)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! From a tree to a type: every fault that the tree has, not the first alone.
 
 use super::node::{Member, Node, Value};
+use crate::text::{InvalidText, shortened};
 use serde_json::{Value as Json, json};
-use std::ops::Range;
+use std::{ops::Range, str::FromStr};
 
 /// What is wrong at a place of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,15 @@ pub trait Decode: Sized {
 impl Decode for bool {
     fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
         let Value::Boolean(value) = node.value else {
-            return faults.refuse(node.caret(), format!("{} stands where true or false is wanted", node.kind()));
+            let hint = match &node.value {
+                Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "true" => "; write true",
+                    "no" | "off" | "false" => "; write false",
+                    _ => "",
+                },
+                Value::Null | Value::Boolean(_) | Value::Number(_) | Value::List(_) | Value::Object(_) => "",
+            };
+            return faults.refuse(node.caret(), format!("{} stands where true or false is wanted{hint}", node.kind()));
         };
         Some(value)
     }
@@ -67,12 +76,20 @@ impl Decode for bool {
 impl Decode for i64 {
     fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
         let Value::Number(number) = &node.value else {
-            return faults.refuse(node.caret(), format!("{} stands where a whole number is wanted", node.kind()));
+            let quoted = matches!(&node.value, Value::Text(text) if text.parse::<Self>().is_ok());
+            let hint = if quoted { "; write it without quotes" } else { "" };
+            return faults.refuse(node.caret(), format!("{} stands where a whole number is wanted{hint}", node.kind()));
         };
-        match number.parse() {
-            Ok(number) => Some(number),
-            Err(_) => faults.refuse(node.caret(), format!("{number} is not a whole number below 2^63")),
-        }
+        let digits = number.trim_start_matches(['+', '-']);
+        let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let message = match number.parse() {
+            // JSON has none, and YAML 1.1 took them for octal.
+            Ok(_) if digits.len() > 1 && digits.starts_with('0') => "begins with a zero, which some read as octal",
+            Ok(number) => return Some(number),
+            Err(_) if whole => "is too large a number",
+            Err(_) => "is not a whole number",
+        };
+        faults.refuse(node.caret(), format!("{} {message}", shortened(number)))
     }
 
     fn schema() -> Json {
@@ -108,11 +125,20 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
+/// As many as a host can have tenants: nothing that is listed makes sense more often.
+const LONGEST_LIST: usize = 8192;
+
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, faults: &mut Faults) -> Option<Self> {
         let Value::List(elements) = &node.value else {
-            return faults.refuse(node.caret(), format!("{} stands where a list is wanted", node.kind()));
+            let scalar = !matches!(node.value, Value::Null | Value::Object(_));
+            let hint = if scalar { "; write it between [ and ]" } else { "" };
+            return faults.refuse(node.caret(), format!("{} stands where a list is wanted{hint}", node.kind()));
         };
+        if elements.len() > LONGEST_LIST {
+            let message = format!("this list has {} elements; at most {LONGEST_LIST} are read", elements.len());
+            return faults.refuse(node.caret(), message);
+        }
         // Each is read, whatever became of those before it.
         let read: Vec<Option<T>> = elements.iter().map(|element| T::decode(element, faults)).collect();
         read.into_iter().collect()
@@ -147,28 +173,32 @@ impl<T: Decode> Decode for OneOrMore<T> {
 }
 
 /// A string that is parsed into a type of its own.
-pub fn text<T>(node: &Node, faults: &mut Faults) -> Option<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    let text = String::decode(node, faults)?;
-    match text.parse() {
-        Ok(value) => Some(value),
-        Err(fault) => faults.refuse(node.caret(), T::Err::to_string(&fault)),
-    }
+pub fn text<T: FromStr<Err = InvalidText>>(node: &Node, faults: &mut Faults) -> Option<T> {
+    let (text, quoted) = match &node.value {
+        Value::Text(text) => (text.as_str(), true),
+        Value::Number(text) => (text.as_str(), false),
+        Value::Null | Value::Boolean(_) | Value::List(_) | Value::Object(_) => ("", false),
+    };
+    let message = match text.parse::<T>() {
+        Ok(value) if quoted => return Some(value),
+        Ok(_) => format!("{} stands where a string is wanted; write it in quotes", node.kind()),
+        Err(fault) if quoted || !text.is_empty() => fault.to_string(),
+        Err(InvalidText { what, allowed, .. }) => format!("{} stands where {what} is wanted: {allowed}", node.kind()),
+    };
+    faults.refuse(node.caret(), message)
 }
 
 /// A whole number that is checked into a type of its own.
 pub fn number<T>(node: &Node, faults: &mut Faults) -> Option<T>
 where
-    T: TryFrom<i64>,
-    T::Error: std::fmt::Display,
+    T: TryFrom<i64, Error = InvalidText>,
 {
     let number = i64::decode(node, faults)?;
     match T::try_from(number) {
         Ok(value) => Some(value),
-        Err(fault) => faults.refuse(node.caret(), T::Error::to_string(&fault)),
+        Err(InvalidText { what, allowed, .. }) => {
+            faults.refuse(node.caret(), format!("{number} is not {what}: {allowed}"))
+        }
     }
 }
 
@@ -208,12 +238,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// No field of ours has a name as long, and comparing takes time and space by the length.
+const LONGEST_NAME: usize = 40;
+
 fn unknown(name: &str, known: &[&str]) -> String {
+    if name.len() > LONGEST_NAME {
+        return format!("there is no field {:?}; allowed: {}", shortened(name), known.join(", "));
+    }
+    let shown = format!("{name:?}{}", crate::text::foreign(name));
     let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
     match near {
-        Some((distance, near)) if distance <= 2 && distance < name.chars().count() => {
-            format!("there is no field {name:?}; did you mean {near}?")
+        Some((distance, near)) if distance <= 2 && distance < name.chars().count() / 2 => {
+            format!("there is no field {shown}; did you mean {near}?")
         }
-        _ => format!("there is no field {name:?}; allowed: {}", known.join(", ")),
+        _ => format!("there is no field {shown}; allowed: {}", known.join(", ")),
     }
 }

@@ -50,7 +50,45 @@ fn syntax(text: &str, fault: &serde_json::Error) -> Fault {
     let message = fault.to_string();
     let place = format!(" at line {} column {}", fault.line(), fault.column());
     let end = offset(text, fault.line(), fault.column());
-    Fault { span: token_before(text, end), message: message.strip_suffix(&place).unwrap_or(&message).to_owned() }
+    let span = token_before(text, end);
+    let found = text.get(span.start..).unwrap_or_default();
+    let message = explained(message.strip_suffix(&place).unwrap_or(&message), text, found);
+    Fault { span, message: message.to_owned() }
+}
+
+/// serde_json's words, for a person who has never read the grammar.
+fn explained<'a>(message: &'a str, text: &str, found: &str) -> &'a str {
+    match message {
+        _ if text.starts_with('\u{feff}') => "the file begins with a byte order mark; save it as UTF-8 without one",
+        _ if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| found.starts_with(mark)) => {
+            "a merge conflict is not resolved here"
+        }
+        _ if ["//", "/*", "#"].iter().any(|mark| found.starts_with(mark)) => "JSON has no comments",
+        "EOF while parsing a value" if text.trim().is_empty() => "the file is empty",
+        "EOF while parsing a value" => "the file ends where a value is wanted",
+        "EOF while parsing an object" => "the file ends within an object; a } is missing",
+        "EOF while parsing a list" => "the file ends within a list; a ] is missing",
+        "EOF while parsing a string" => "the file ends within a string; a \" is missing",
+        "key must be a string" => "a field's name in double quotes is wanted here",
+        "expected value" | "expected ident" => {
+            "a value is wanted here: text in double quotes, a number, true, false, null, a list or an object"
+        }
+        "expected `:`" => "a : is wanted here",
+        "expected `,` or `}`" => "a , or } is wanted before this",
+        "expected `,` or `]`" => "a , or ] is wanted before this",
+        "trailing comma" => "no comma may stand before this",
+        "trailing characters" => "the file goes on behind its end",
+        "invalid escape" => r#"JSON has the escapes \" \\ \/ \b \f \n \r \t and \uXXXX"#,
+        "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            r"this escape is half a character; it needs a second \uXXXX"
+        }
+        "invalid number" => "a number has no leading zero, and digits on both sides of its point",
+        "recursion limit exceeded" => "this is nested too deeply; at most 127 levels are read",
+        message if message.starts_with("control character") => {
+            "a string holds no line end and no other control character; is a \" missing?"
+        }
+        message => message,
+    }
 }
 
 /// The byte offset of serde_json's line and column, both from 1; its column counts bytes.

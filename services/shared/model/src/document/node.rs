@@ -107,6 +107,8 @@ impl Node {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.value {
+            // YAML takes what is left out for null.
+            Value::Null if self.span.is_empty() => "nothing",
             Value::Null => "null",
             Value::Boolean(_) => "true or false",
             Value::Number(_) => "a number",

@@ -79,7 +79,7 @@ fn every_fault_is_shown_at_its_place() {
     4 |   "colour": "green",
       |             ^^^^^^^
 
-    error: a string stands where true or false is wanted
+    error: a string stands where true or false is wanted; write true
      --> web:metadata.json:5:16
       |
     5 |   "doesCount": "yes",
@@ -96,7 +96,7 @@ fn every_fault_is_shown_at_its_place() {
 #[test]
 fn a_fault_of_the_syntax_is_the_only_one() {
     insta::assert_snapshot!(faults(json(r#"{"name": "a",}"#)), @r#"
-    error: trailing comma
+    error: no comma may stand before this
      --> web:metadata.json:1:14
       |
     1 | {"name": "a",}
@@ -134,6 +134,18 @@ fn what_yaml_could_hide_is_not_read() {
     }
     let deep = format!("name: {}{}", "[".repeat(40), "]".repeat(40));
     assert!(faults(yaml(&deep)).contains("nested too deeply"));
+}
+
+#[test]
+fn what_nobody_would_write_is_not_read() {
+    let large = format!("{{\"name\": \"{}\"}}", "a".repeat(LARGEST_DOCUMENT));
+    assert!(faults(json(&large)).contains("at most 1048576 are read"));
+    let long = format!("{{\"name\": \"web\", \"ports\": [{}80]}}", "80,".repeat(8192));
+    assert!(faults(json(&long)).contains("this list has 8193 elements; at most 8192 are read"));
+    let unknown = format!("{{\"name\": \"web\", \"ports\": [], \"{}\": 1}}", "a".repeat(1 << 19));
+    assert!(faults(json(&unknown)).len() < 1000, "a message as long as the file");
+    let many = format!("{{\"name\": \"web\", \"ports\": [{}80]}}", "0,".repeat(8000));
+    assert_eq!(json(&many).unwrap_err().len(), MOST_SHOWN + 1);
 }
 
 #[test]

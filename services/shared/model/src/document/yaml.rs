@@ -9,6 +9,7 @@ use std::ops::Range;
 
 /// No configuration that a person wrote nests deeper.
 const DEEPEST: usize = 32;
+const ALIASES: &str = "aliases are not read; write the value again";
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "every other event begins a value, or is refused where one is read")]
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
@@ -26,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
             event => root = Some(events.node(event, span, 0)?),
         }
     }
-    root.ok_or_else(|| Fault { span: 0..0, message: "the file is empty".to_owned() })
+    root.filter(|root| root.value != Value::Null)
+        .ok_or_else(|| Fault { span: 0..0, message: "the file is empty".to_owned() })
 }
 
 struct Events<'a> {
@@ -40,7 +42,11 @@ impl<'a> Events<'a> {
             Some(Ok((event, span))) => Ok((event, self.range(&span))),
             Some(Err(fault)) => {
                 let at = fault.marker().byte_offset().unwrap_or(self.length).min(self.length);
-                Err(Fault { span: at..(at + 1).min(self.length), message: fault.info() })
+                let message = match fault.info() {
+                    info if info.contains("unknown anchor") => ALIASES.to_owned(),
+                    info => info,
+                };
+                Err(Fault { span: at..(at + 1).min(self.length), message })
             }
             None => Ok((Event::StreamEnd, self.length..self.length)),
         }
@@ -92,7 +98,7 @@ impl<'a> Events<'a> {
                     }
                 }
             }
-            Event::Alias(_) | Event::UnresolvedAlias(_) => refuse("aliases are not read; write the value again"),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => refuse(ALIASES),
             _ => refuse("a value was expected"),
         }
     }
@@ -100,6 +106,9 @@ impl<'a> Events<'a> {
 
 fn member(name: Node, node: Node) -> Result<Member, Fault> {
     match name.value {
+        Value::Text(text) if text == "<<" => {
+            Err(Fault { span: name.span, message: "merge keys are not read; write the fields here".to_owned() })
+        }
         Value::Text(text) => Ok(Member { name: text, name_span: name.span, node }),
         Value::Null | Value::Boolean(_) | Value::Number(_) | Value::List(_) | Value::Object(_) => {
             Err(Fault { span: name.caret(), message: "a field's name is a string".to_owned() })
