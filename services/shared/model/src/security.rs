@@ -2,8 +2,8 @@
 
 use crate::text::checked_text;
 
-/// capabilities(7), Linux 6.12.
-const CAPABILITIES: [&str; 41] = [
+/// capabilities(7), in the kernel's order; a test on a host holds this against `systemd-analyze capability`.
+pub const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
