@@ -51,8 +51,8 @@ const FIELDS: [(&str, &str); 9] = [
     ("/services/systemd/0", "[A-Za-z0-9][A-Za-z0-9:_.-]{0,20}(@[A-Za-z0-9:_.-]{1,20})?\\.service"),
     ("/extensions/confext/0", "[a-z0-9][a-z0-9._-]{0,63}"),
     ("/services/portable/0", "[a-z0-9][a-z0-9._-]{0,63}"),
-    ("/network/interfaces/0/name", "[A-Za-z._-][A-Za-z0-9._-]{0,14}"),
-    ("/security/selinux_context", "[A-Za-z0-9_.,:-]{1,60}"),
+    ("/network/interfaces/0/name", "[A-Za-z][A-Za-z0-9._-]{0,14}"),
+    ("/security/selinux_context", "[A-Za-z0-9_][A-Za-z0-9_.,:-]{0,60}"),
     ("/security/syscalls/deny/0", "[a-z_][a-z0-9_]{0,39}"),
 ];
 

@@ -13,12 +13,14 @@ checked_text!(
     /// A link's name in a tenant.
     InterfaceName,
     "a link name",
-    "1 to 15 letters, digits, '.', '_' and '-', not '.', '..', 'all', 'default' or a number",
+    "1 to 15 letters, digits, '.', '_' and '-', beginning with a letter or digit, not all, default, lo or a number",
     |text| {
         // net/core/dev.c, dev_valid_name(), and what systemd refuses besides (ifname_valid()).
         (1..=15).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-            && !matches!(text, "." | ".." | "all" | "default" | "lo")
+            // Stricter than both: a name that begins with '-' is an option to somebody.
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && !matches!(text, "all" | "default" | "lo")
             && !text.bytes().all(|b| b.is_ascii_digit())
     }
 );
@@ -169,7 +171,23 @@ mod tests {
         for good in ["eth0", "host0", "a.100", "wan_1"] {
             assert!(good.parse::<InterfaceName>().is_ok(), "{good:?} was refused");
         }
-        for bad in ["", ".", "..", "a/b", "a b", "abcdefghijklmnop", "all", "default", "lo", "42", "é", "a%i", "a:1"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "_a",
+            "a/b",
+            "a b",
+            "abcdefghijklmnop",
+            "all",
+            "default",
+            "lo",
+            "42",
+            "é",
+            "a%i",
+            "a:1",
+        ] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?} was accepted");
         }
     }

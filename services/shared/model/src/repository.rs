@@ -8,12 +8,14 @@ checked_text!(
     /// `ext::` and no leading `-`, because Git would run what follows (CVE-2017-1000117, gitremote-helpers(7)).
     RepositoryUrl,
     "a repository address",
-    "https://, http://, git:// or ssh:// with HOST/PATH, or file:///PATH, without user:password@, '..', '%' and spaces",
+    "https://, http://, git:// or ssh:// with HOST/PATH, or file:///PATH, without user:password@, '..', '%', '?', '#' and spaces",
     |text| {
         let Some((scheme, rest)) = text.split_once("://") else { return false };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         text.len() <= 1024
-            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'%')
+            && text.bytes().all(|b| b.is_ascii_graphic() && !b"\\%?#".contains(&b))
+            // A secret hides behind these, too.
+            && !path.contains("://")
             && !path.is_empty()
             && !path.split('/').any(|part| part == "..")
             && match scheme {
@@ -131,6 +133,8 @@ mod tests {
             "https://h;id/a",
             "https://h/a/../b",
             "ssh://a@b@h/a",
+            "https://h/a?token=secret",
+            "https://h/https://user:secret@h/a",
         ] {
             assert!(bad.parse::<RepositoryUrl>().is_err(), "{bad:?} was accepted");
         }

@@ -108,6 +108,8 @@ checked_text!(
     /// An SELinux context, or a type alone.
     SelinuxContext,
     "an SELinux context",
-    "1 to 255 letters, digits, '_', '-', '.', ',' and ':'",
-    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
+    "1 to 255 letters, digits, '_', '-', '.', ',' and ':', beginning with a letter, digit or '_'",
+    |text| (1..=255).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
 );
