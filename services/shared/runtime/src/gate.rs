@@ -59,6 +59,7 @@ pub(crate) fn pass(contract: &'static Contract, caller: &Caller, raw: &RawCall<'
 mod tests {
     use super::*;
     use interfaces::access::Role;
+    use proptest::prelude::*;
 
     fn outcome(role: &Role, method: &str, parameters: &str, more: bool) -> String {
         let caller = Caller { uid: 1, pid: 1, role: role.clone() };
@@ -70,6 +71,67 @@ mod tests {
                 format!("{} {}", failure.error.trim_start_matches("org.varlink.service."), failure.parameters)
             }
             Passage::Answered(_) => "answered".to_owned(),
+        }
+    }
+
+    fn any_role() -> impl Strategy<Value = Role> {
+        let guest = Role::Guest("web".parse().unwrap());
+        let tenant = Role::Tenant;
+        let others = [Role::Root, Role::Orchestrator, Role::GitSync, Role::Reader, Role::Stranger];
+        proptest::sample::select(others.into_iter().chain([guest, tenant]).collect::<Vec<_>>())
+    }
+
+    /// A method of some service, or nearly; and parameters as somebody could send them, which name a tenant or two.
+    fn any_call() -> impl Strategy<Value = (&'static Contract, String, String)> {
+        let contract = proptest::sample::select(interfaces::ALL.to_vec());
+        let value = proptest::sample::select(
+            r#""web"|"db"|"\u0077eb"|1|0|-1|1e99|null|true|{}|[]|["web"]|""|{"a":[[[]]]}"#.split('|').collect::<Vec<_>>(),
+        );
+        let name = proptest::sample::select(vec![
+            "tenant",
+            "tenant",
+            "generation",
+            "spec",
+            "lines",
+            "follow",
+            "ten\\u0061nt",
+            "x",
+        ]);
+        let parameters = proptest::collection::vec((name, value), 0..5).prop_map(|fields| {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", fields.join(","))
+        });
+        let odd = proptest::sample::select(vec!["null", "[]", "1", "\"web\"", "1e999"]).prop_map(str::to_owned);
+        (contract, any::<proptest::sample::Index>(), ".{0,3}", prop_oneof![9 => parameters, 1 => odd]).prop_map(
+            |(contract, index, more, parameters)| {
+                let method = contract.methods[index.index(contract.methods.len())].name;
+                let more = if more.len() > 1 { more } else { String::new() };
+                (contract, format!("{}.{method}{more}", contract.name), parameters)
+            },
+        )
+    }
+
+    proptest! {
+        /// What reaches a session has the right to, for the very tenant that the session will read from the parameters.
+        #[test]
+        fn nothing_passes_that_may_not(role in any_role(), (contract, method, parameters) in any_call(), more: bool) {
+            let caller = Caller { uid: 1, pid: 1, role: role.clone() };
+            let text = format!("{{\"method\":{},\"parameters\":{parameters}}}", json!(method));
+            let raw: RawCall<'_> = serde_json::from_str(&text).unwrap();
+            match pass(contract, &caller, &raw, more) {
+                Passage::Session(call) => {
+                    let tenant = call.parameters.get("tenant").and_then(Value::as_str);
+                    prop_assert!(access::allowed(&role, call.method.right, tenant));
+                    prop_assert!(contract.check(call.method.name, &call.parameters).is_ok());
+                    prop_assert!(call.more || call.method.more != More::Required);
+                    prop_assert_ne!(&role, &Role::Stranger);
+                    prop_assert!(!matches!(role, Role::Guest(_)) || tenant == Some("web"), "a guest for {:?}", tenant);
+                }
+                Passage::Answered(Answer::Failed(failure)) => {
+                    prop_assert!(failure.error.starts_with("org.varlink.service."), "{}", failure.error);
+                }
+                Passage::Answered(_) => {}
+            }
         }
     }
 
