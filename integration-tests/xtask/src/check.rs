@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
+use crate::fuzz;
 use crate::tools::{self, CARGO_DENY};
 use crate::workspace::{Workspace, cargo};
 
@@ -15,6 +16,10 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut checks = vec![
         ("format", cargo().args(["fmt", "--all", "--check"]).status()),
         ("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).status()),
+        (
+            "format of the fuzz targets",
+            cargo().args(["fmt", "--check", "--manifest-path"]).arg(fuzz::manifest(&workspace.root)).status(),
+        ),
         (
             "documentation",
             cargo()

@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod demo;
+mod fuzz;
 mod host;
 mod package;
 mod root;
@@ -39,6 +40,8 @@ enum Verb {
     /// What `bench` runs on the host
     #[command(hide = true)]
     BenchClient(bench::Client),
+    /// Feed the parsers of other people's words with anything at all
+    Fuzz(fuzz::Arguments),
     /// Check format, lints, documentation and dependencies
     Check,
 }
@@ -64,6 +67,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::BenchClient(arguments) => bench::client(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Check => check::run(),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::tally::Tally;
 use crate::workspace::{Workspace, cargo};
-use crate::{package, root, tools};
+use crate::{fuzz, package, root, tools};
 
 /// Crates whose tests boot hosts. Two at once fill a small machine.
 const ON_HOSTS: &[&str] = &["integration-tests", "test-host"];
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut sum = runner.tier(&here, None)?;
     if arguments.only.is_none() {
         sum.add(runner.count(cargo().args(["test", "--workspace", "--no-fail-fast", "--doc"]), None)?);
+        sum.add(fuzz::tier()?);
     }
 
     if workspace.has(package::CRATE) {

@@ -10,6 +10,7 @@ use crate::workspace::{cargo, succeed};
 /// Debian packages that the product needs to be compiled, packaged and tested on the machine itself.
 pub(crate) const DEBIAN: &[&str] = &[
     "gcc",
+    "g++",
     "libc6-dev",
     "pkg-config",
     "dpkg-dev",

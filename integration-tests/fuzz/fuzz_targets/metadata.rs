@@ -1,0 +1,4 @@
+//! metadata.json of a tenant's repository.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::metadata(data));
