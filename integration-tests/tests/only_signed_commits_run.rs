@@ -72,7 +72,7 @@ fn a_commit_runs_only_if_somebody_signed_it_who_may() -> Result<()> {
 #[test]
 fn a_history_goes_back_only_if_an_operator_says_so() -> Result<()> {
     let scene = Scene::boot(Host::builder(""))?;
-    let key = keys(&scene)?;
+    keys(&scene)?;
     let web = scene.repository("web")?;
     web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
     let system = scene.follow(&[Registration::new("web")])?;

@@ -14,6 +14,7 @@ use model::{
     manifest::Manifest,
     policy::PolicyFile,
     registry::Registration,
+    signer,
     tree::{Request, System},
 };
 use std::{collections::BTreeSet, fmt::Debug};
@@ -106,6 +107,36 @@ pub fn registry(data: &[u8]) {
         system.registrations.into_iter().map(|one| (one.name, one.repository, one.reference)).collect()
     };
     assert_eq!(plain(again), plain(system));
+}
+
+/// A file of SSH keys and, behind a NUL, one of an OpenPGP certificate.
+pub fn signers(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let (ssh, openpgp) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match signer::ssh_keys("system:signers/me.pub", ssh) {
+        Ok(keys) => keys.iter().for_each(|key| {
+            // A line of an allowed signers file, to which a principal and a namespace are added.
+            words::is_line(key.as_str());
+            assert_eq!(key.as_str().split(' ').count(), 2 + usize::from(key.period().is_some()));
+            assert!(key.at_any_time().starts_with(|c: char| c.is_ascii_lowercase()));
+            assert!(
+                ["cert-authority", "namespaces", "command", "*", ","]
+                    .iter()
+                    .all(|word| !key.at_any_time().contains(word))
+            );
+            survives(key);
+        }),
+        Err(faults) => fit(&faults),
+    }
+    match signer::certificate("system:signers/me.asc", openpgp) {
+        Ok(certificate) => {
+            assert!(
+                !certificate.as_str().contains("PRIVATE") && certificate.as_str().matches("-----BEGIN").count() == 1
+            );
+            survives(&certificate);
+        }
+        Err(faults) => fit(&faults),
+    }
 }
 
 /// A tenant that may ask for whatever a policy can allow.

@@ -8,7 +8,8 @@ use model::{
     names::RepositoryName,
     network::LinkName,
     policy::{Pattern, PolicyName, PortRange, VlanRange},
-    security::{Capability, SelinuxContext, Signer, Syscalls},
+    security::{Capability, SelinuxContext, Syscalls},
+    signer::{SignerName, SshKey},
     text::InvalidText,
     time::{TimeOfDay, TimeSpan},
 };
@@ -30,6 +31,7 @@ pub fn words(data: &[u8]) {
         word::<InterfaceName>,
         word::<LinkName>,
         word::<PolicyName>,
+        word::<SignerName>,
         word::<Capability>,
         word::<Syscalls>,
         word::<SelinuxContext>,
@@ -46,7 +48,7 @@ pub fn words(data: &[u8]) {
     word::<TenantId>(text, is_graphic);
     word::<Script>(text, is_graphic);
     word::<Pattern>(text, is_graphic);
-    word::<Signer>(text, is_graphic);
+    word::<SshKey>(text, is_line);
     word::<InterfaceAddress>(text, is_graphic);
     word::<RepositoryUrl>(text, is_address);
     word::<Reference>(text, is_reference);
@@ -85,6 +87,11 @@ pub fn is_word(text: &str) {
 /// One line without spaces.
 pub fn is_graphic(text: &str) {
     assert!(!text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
+}
+
+/// One line.
+pub fn is_line(text: &str) {
+    assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{text:?}");
 }
 
 /// An address that Git runs nothing for, without a secret.

@@ -2,7 +2,7 @@
 //! initialisation.
 
 use crate::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, MOST_SHOWN, Source},
     text::{checked_text, printable},
 };
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,13 @@ impl Signer {
 /// Every line that is no key.
 pub fn ssh_keys(origin: &str, bytes: &[u8]) -> Result<Vec<SshKey>, Vec<Diagnostic>> {
     let text = text(origin, bytes)?;
+    if text.contains(OPENPGP_BEGIN) {
+        return Err(vec![Diagnostic::of_file(
+            origin,
+            "this is an OpenPGP key; it belongs into the file that ends in .asc",
+        )]);
+    }
+    let source = Source::new(origin, text);
     let (mut keys, mut faults, mut start) = (Vec::new(), Vec::new(), 0);
     for line in text.split_inclusive('\n') {
         let span = start..start + line.trim_end().len();
@@ -150,7 +157,8 @@ pub fn ssh_keys(origin: &str, bytes: &[u8]) -> Result<Vec<SshKey>, Vec<Diagnosti
         }
         match without_comment(line).parse::<SshKey>() {
             Ok(key) => keys.push(key),
-            Err(fault) => faults.push(Diagnostic::at(origin, text, span, &fault.to_string())),
+            Err(fault) if faults.len() <= MOST_SHOWN => faults.push(source.fault(&span, &fault.to_string())),
+            Err(_) => {}
         }
     }
     if keys.len() > MOST_KEYS {
@@ -172,7 +180,15 @@ pub fn certificate(origin: &str, bytes: &[u8]) -> Result<Certificate, Vec<Diagno
 }
 
 fn text<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Vec<Diagnostic>> {
-    std::str::from_utf8(bytes).map_err(|_| vec![Diagnostic::of_file(origin, "the file is not UTF-8")])
+    let refused = |message| Err(vec![Diagnostic::of_file(origin, message)]);
+    match std::str::from_utf8(bytes) {
+        // No line of it is shown: what is said here ends in logs.
+        Ok(text) if text.contains("PRIVATE KEY") => {
+            refused("this is a private key: sign with another one from now on, and put that one's public key here")
+        }
+        Ok(text) => Ok(text),
+        Err(_) => refused("the file is not UTF-8"),
+    }
 }
 
 /// The line up to and with its key: what follows is whose it is.

@@ -19,12 +19,13 @@ use std::{
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 type Read = fn(&Files) -> Result<(), Vec<Diagnostic>>;
 /// Each kind of fixtures, which file of its repository one is, and who reads it.
-const KINDS: [(&str, &str, Read); 6] = [
+const KINDS: [(&str, &str, Read); 7] = [
     ("metadata", "metadata.json", request),
     ("config", ".gitops/config.yaml", request),
     ("system-config", ".gitops/config.yaml", system),
     ("registry", "tenants/registry.json", system),
     ("policy", "policies/web.json", system),
+    ("signers", "signers/me.pub", signers),
     ("admission", "metadata.json", admitted),
 ];
 /// For each kind at least so many; a folder that Git forgot must not pass for a small one.
@@ -70,6 +71,14 @@ fn request(files: &Files) -> Result<(), Vec<Diagnostic>> {
 
 fn system(files: &Files) -> Result<(), Vec<Diagnostic>> {
     System::read("system", files).map(drop)
+}
+
+/// A system repository whose tenant's commits `me` has to sign.
+fn signers(files: &Files) -> Result<(), Vec<Diagnostic>> {
+    let policy = br#"{ "version": "1.0", "limits": { "signers": ["me"] } }"#;
+    let mut all = files.0.clone();
+    all.insert("policies/web.json".to_owned(), policy.to_vec());
+    system(&Files(all))
 }
 
 fn registration(registry: &str) -> Registration {
@@ -126,11 +135,11 @@ fn each_wrong_file_is_refused_with_the_words_beside_it() {
         wrong.extend(texts.difference(&expected).map(|text| format!("{}: nothing is refused so", text.display())));
         for fixture in &fixtures {
             let shown = fixture.display();
-            // A request of metadata.json and config.yaml both is refused for either.
-            let path = if fixture.extension().is_some_and(|extension| extension == "yaml") {
-                ".gitops/config.yaml"
-            } else {
-                path
+            let path = match fixture.extension().and_then(|extension| extension.to_str()) {
+                // A request of metadata.json and config.yaml both is refused for either, and keys are of two kinds.
+                Some("yaml") => ".gitops/config.yaml",
+                Some("asc") => "signers/me.asc",
+                _ => path,
             };
             let Err(faults) = read(&repository(path, fs::read(fixture).unwrap())) else {
                 wrong.push(format!("{shown}: it is accepted"));
