@@ -42,7 +42,7 @@ fn a_bad_request_is_refused_with_its_place_and_the_tenant_runs_on() -> Result<()
     case(good.replace("8001", "22"), "allowed: 8000-8999");
     case(good.replace("8001", "70000"), "is not a port: 1 to 65535");
     case(good.replace("\"container\"", "\"vm\""), "virtual machines are not supported on this host yet");
-    case(good.replace("\"forward\"", "\"mode\": \"bridge\", \"forward\""), "allowed: nat");
+    case(good.replace("\"forward\"", "\"mode\": \"bridge\", \"forward\""), "ports are forwarded in nat mode");
     case(good.replace("hello.service", "absent.service"), "no file units/absent.service");
     case(good.replace("hello.service", "../../etc/passwd"), "is not a service unit name");
     for (content, reason) in cases {
