@@ -6,6 +6,12 @@ use model::{ImageName, StorageSpec, TenantName};
 object! {
     /// What is held for one tenant.
     Volumes { tenant: TenantName, generation: u64, spec: StorageSpec, path: String, intact: bool, subvolume: bool }
+    /// A base image.
+    Image { name: ImageName, shared: bool, size: Option<u64> }
+    /// Shows images and room.
+    Describe {}
+    /// Images and room.
+    Described { images: Vec<Image>, free: u64 }
     /// Makes a tenant's tree and root match.
     Ensure { tenant: TenantName, generation: u64, spec: StorageSpec }
     /// Whether anything was changed.
@@ -26,4 +32,5 @@ errors! {
 contract! { "io.bitbuilder.Storage", "io.bitbuilder.Storage.varlink", Error,
     Ensure => Changed, Mutate, Ignored;
     List => Listed, Read, Supported;
+    Describe => Described, Read, Ignored;
 }

@@ -31,7 +31,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    fn command(action: &'static str, path: &Path) -> impl FnOnce(CommandError) -> Self {
+    pub(crate) fn command(action: &'static str, path: &Path) -> impl FnOnce(CommandError) -> Self {
         move |cause| Self::Command { action, path: path.display().to_string(), cause }
     }
 }

@@ -2,6 +2,7 @@
 //! where it can be one, a copy elsewhere.
 
 mod backend;
+mod images;
 pub mod instances;
 pub mod layout;
 mod session;

@@ -6,7 +6,7 @@ use crate::{
 };
 use interfaces::{
     Method,
-    storage::{Changed, Ensure, Error, List, Listed, Volumes as Shown},
+    storage::{Changed, Describe, Ensure, Error, List, Listed, Volumes as Shown},
 };
 use model::TenantName;
 use runtime::{Answer, Call};
@@ -55,6 +55,10 @@ impl<I: Instances> runtime::Session for Session<I> {
         match call.name() {
             Ensure::NAME => call.answer(|parameters: Ensure| self.ensure(parameters)).await,
             List::NAME => call.list(|parameters: List| self.list(parameters), |volumes| Listed { volumes }).await,
+            Describe::NAME => {
+                let shown = |error| refuse("look at the images".to_owned(), error);
+                call.answer(|_: Describe| async { self.volumes.describe().map_err(shown) }).await
+            }
             _ => call.not_served(),
         }
     }

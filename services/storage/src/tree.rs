@@ -6,7 +6,7 @@ use model::ImageName;
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, XattrFlags, fgetxattr, fsetxattr,
-        open, openat, openat2, renameat_with, statat, statfs, statx, syncfs, unlinkat,
+        open, openat, openat2, renameat_with, statat, statfs, statvfs, statx, syncfs, unlinkat,
     },
     io::Errno,
 };
@@ -27,6 +27,9 @@ const MARK: &str = "trusted.bitbuilder.image";
 const SUBVOLUME_INODE: u64 = 256;
 /// BTRFS_SUPER_MAGIC (statfs(2)).
 const BTRFS_MAGIC: u64 = 0x9123_683e;
+/// File systems on which a copy can share the blocks of what it was made from (statfs(2), bcachefs's own header): Btrfs,
+/// XFS and bcachefs. On an XFS that cannot, an image's size stays unknown.
+const SHARING: [u64; 3] = [BTRFS_MAGIC, 0x5846_5342, 0xca45_1a4e];
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Looks at a tenant's tree.
@@ -151,6 +154,17 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
 pub(crate) fn is_btrfs(path: &Path) -> io::Result<bool> {
     // The type of f_type differs between architectures; the magic fits each.
     Ok(u64::try_from(statfs(path)?.f_type) == Ok(BTRFS_MAGIC))
+}
+
+/// Whether a copy on this directory's file system takes no space of its own.
+pub(crate) fn shares_files(path: &Path) -> io::Result<bool> {
+    Ok(u64::try_from(statfs(path)?.f_type).is_ok_and(|magic| SHARING.contains(&magic)))
+}
+
+/// How many bytes can still be written where a directory is.
+pub(crate) fn free(path: &Path) -> io::Result<u64> {
+    let counted = statvfs(path)?;
+    Ok(counted.f_bavail.saturating_mul(counted.f_frsize))
 }
 
 /// Whether a directory is a Btrfs subvolume.

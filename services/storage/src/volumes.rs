@@ -2,6 +2,7 @@
 
 use crate::{
     backend::{self, BackendError},
+    images,
     instances::Instances,
     layout::{self, Change, DATA, Obstacle, Root, SPARE_ROOT},
     tree,
@@ -12,11 +13,11 @@ use host::{
     systemd::SystemdError,
     turns::Turns,
 };
-use interfaces::storage::Volumes as Shown;
+use interfaces::storage::{Described, Volumes as Shown};
 use model::{ImageName, StorageSpec, TenantName};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Why a tree could not be made.
 #[derive(Debug, Error)]
@@ -124,6 +125,10 @@ impl<I: Instances> Volumes<I> {
             Change::RemoveSpare => backend::remove(&spare).await?,
             Change::PutRoot => {
                 backend::make_root(image, &spare).await?;
+                // Only admission asks for it, which does without.
+                if let Err(error) = images::measure(&self.paths, name, &spare).await {
+                    warn!(image = %name, "the size of a copy is not known: {}", runtime::chain(&error));
+                }
                 tree::forget_identity(&spare)?;
                 let name = name.clone();
                 // Waiting for the disk can take long.
@@ -132,6 +137,14 @@ impl<I: Instances> Volumes<I> {
             }
         }
         Ok(())
+    }
+
+    /// What tenants can be made from, and how much room there is.
+    ///
+    /// # Errors
+    /// The images or the file system cannot be looked at.
+    pub fn describe(&self) -> Result<Described, VolumeError> {
+        images::describe(&self.paths)
     }
 
     /// What is held for one tenant or for all, as it is found now.

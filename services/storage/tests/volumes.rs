@@ -176,3 +176,20 @@ async fn what_cannot_be_done_changes_nothing() {
     assert!(matches!(world.ensure(3, "b").await.unwrap_err(), VolumeError::Obstacle(_)));
     assert_eq!(read(&world.top().join("root/etc/made-of")), "first");
 }
+
+#[tokio::test]
+async fn images_are_described_without_being_walked_through() {
+    let Some(world) = World::new() else { return };
+    symlink("a", world.directory.path().join("images/link")).unwrap();
+    fs::write(world.directory.path().join("images/Odd.raw"), "").unwrap();
+    let described = world.volumes().describe().unwrap();
+    let names: Vec<&str> = described.images.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(described.images.iter().all(|image| image.size.is_none()), "nobody copied one yet");
+    assert!(described.free > 0);
+    world.ensure(1, "a").await.unwrap();
+    for image in world.volumes().describe().unwrap().images {
+        let copied = image.name.as_str() == "a" && !image.shared;
+        assert_eq!(image.size.is_some_and(|bytes| bytes > 0), copied, "{image:?}");
+    }
+}
