@@ -1,8 +1,14 @@
 //! Twins of io.bitbuilder.Orchestrator.
 
-use crate::macros::{contract, errors, object};
+use crate::{
+    macros::{contract, errors, object},
+    shape::{Shape, Shaped},
+};
 pub use model::progress::TenantState;
-use model::{Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName, signer::Trust};
+use model::{
+    Diagnostic, Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName, signer::Trust,
+};
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 object! {
@@ -32,6 +38,27 @@ object! {
         unreachable: Option<String>,
         tenants: u32,
     }
+    /// One step of a plan.
+    Step { class: Class, action: String, why: String, service: String }
+    /// The files of a commit, or of a tree that nobody committed yet.
+    Request { metadata: String, config: Option<String>, files: Vec<String>, revision: Option<Revision> }
+    /// What would be done for one tenant.
+    TenantPlan {
+        tenant: Option<TenantName>,
+        registered: bool,
+        suspended: bool,
+        revision: Option<Revision>,
+        class: Option<Class>,
+        steps: Vec<Step>,
+        diagnostics: Vec<Diagnostic>,
+        not_in_effect: Vec<String>,
+        unknown: Vec<String>,
+        text: Vec<String>,
+    }
+    /// Shows what would be done.
+    Plan { tenant: Option<TenantName>, request: Option<Request> }
+    /// What would be done.
+    Plans { plans: Vec<TenantPlan> }
     /// Sets the system repository.
     SetRepository { url: RepositoryUrl, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool> }
     /// Lets a repository's next commit have another history.
@@ -52,6 +79,34 @@ object! {
     Host { host: HostStatus }
 }
 
+/// How much a change disturbs a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// It goes on running.
+    Hot,
+    /// Its processes are stopped and started.
+    Restart,
+    /// Its root is made anew.
+    ReProvision,
+}
+
+impl From<model::config::Class> for Class {
+    fn from(class: model::config::Class) -> Self {
+        match class {
+            model::config::Class::Hot => Self::Hot,
+            model::config::Class::Restart => Self::Restart,
+            model::config::Class::Reprovision => Self::ReProvision,
+        }
+    }
+}
+
+impl Shaped for Class {
+    fn shape() -> Shape {
+        Shape::Enum(["hot", "restart", "re_provision"].map(str::to_owned).to_vec())
+    }
+}
+
 errors! {
     NoSuchTenant { tenant: TenantName } = "no tenant {tenant} is registered"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
@@ -65,5 +120,6 @@ contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", 
     Sync => Tenants, Synchronize, Supported;
     List => Tenants, Read, Supported;
     Watch => Tenants, Read, Required;
+    Plan => Plans, Read, Supported;
     Describe => Host, Read, Ignored;
 }

@@ -5,8 +5,8 @@ use crate::{
     shape::{Shape, Shaped},
 };
 use model::{
-    ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, NetworkSpec, Protocol,
-    Reference, RepositoryUrl, Revision, Size, StorageSpec, TenantName, UnitName,
+    Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, NetworkSpec,
+    Protocol, Reference, RepositoryUrl, Revision, Size, StorageSpec, TenantName, UnitName,
     identity::UidRange,
     names::RepositoryName,
     network::{LinkName, Port},
@@ -67,6 +67,7 @@ impl Shaped for model::progress::TenantState {
 
 shaped!(Signer { name: SignerName, ssh: Vec<SshKey>, openpgp: Vec<Certificate> });
 shaped!(Trust { signers: Vec<Signer>, revoked: Vec<SshKey> });
+shaped!(Diagnostic { origin: String, line: u32, column: u32, message: String, text: String });
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });

@@ -4,9 +4,12 @@
 mod engine;
 mod execute;
 mod fault;
+mod judge;
 mod observe;
+mod preview;
 mod reconcile;
 mod session;
+mod slots;
 mod status;
 mod store;
 mod sync;

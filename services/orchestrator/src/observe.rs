@@ -1,12 +1,16 @@
 //! Asks the services what there is. One that does not answer makes its part unknown.
 
 use crate::fault::{Blame, Fault};
-use interfaces::{Method, extension, network, storage, tenant};
+use interfaces::{
+    Method, extension, network, storage,
+    tenant::{self, Instance},
+};
 use model::{
-    TenantName,
+    ExtensionSpec, NetworkSpec, StorageSpec, TenantName,
     observed::{Held, Known, ObservedInstance, ObservedTenant},
 };
 use runtime::Client;
+use std::collections::HashMap;
 
 /// Looks at everything of one tenant, all parts at once.
 pub(crate) async fn tenant(services: &Client, tenant: &TenantName) -> ObservedTenant {
@@ -40,6 +44,62 @@ pub(crate) async fn tenant(services: &Client, tenant: &TenantName) -> ObservedTe
             running: held.running,
         }),
     }
+}
+
+/// Everything of every tenant, asked for once.
+#[derive(Debug)]
+pub(crate) struct Everything {
+    storage: Known<HashMap<TenantName, Held<StorageSpec>>>,
+    network: Known<HashMap<TenantName, Held<NetworkSpec>>>,
+    extensions: Known<HashMap<TenantName, Held<ExtensionSpec>>>,
+    instance: Known<HashMap<TenantName, ObservedInstance>>,
+}
+
+/// Looks at every tenant, all parts at once.
+pub(crate) async fn everything(services: &Client) -> Everything {
+    let (storage, network, extensions, instance) = tokio::join!(
+        ask(services, storage::List { tenant: None }),
+        ask(services, network::List { tenant: None }),
+        ask(services, extension::List { tenant: None }),
+        ask(services, tenant::List { tenant: None }),
+    );
+    Everything {
+        storage: each(storage.map(|reply| reply.volumes), |held| {
+            (held.tenant, Held { generation: held.generation, spec: held.spec, intact: held.intact })
+        }),
+        network: each(network.map(|reply| reply.attachments), |held| {
+            (held.tenant, Held { generation: held.generation, spec: held.spec, intact: held.intact })
+        }),
+        extensions: each(extensions.map(|reply| reply.layers), |held| {
+            (held.tenant, Held { generation: held.generation, spec: held.spec, intact: held.intact })
+        }),
+        instance: each(instance.map(|reply| reply.instances), |held| {
+            let Instance { tenant, generation, spec, state, running } = held;
+            (tenant, ObservedInstance { generation, spec, state, running })
+        }),
+    }
+}
+
+impl Everything {
+    /// What was seen of one tenant.
+    pub(crate) fn of(&self, tenant: &TenantName) -> ObservedTenant {
+        fn part<T: Clone>(part: &Known<HashMap<TenantName, T>>, tenant: &TenantName) -> Known<Option<T>> {
+            match part {
+                Known::Known(held) => Known::Known(held.get(tenant).cloned()),
+                Known::Unknown => Known::Unknown,
+            }
+        }
+        ObservedTenant {
+            storage: part(&self.storage, tenant),
+            network: part(&self.network, tenant),
+            extensions: part(&self.extensions, tenant),
+            instance: part(&self.instance, tenant),
+        }
+    }
+}
+
+fn each<T, U>(reply: Option<Vec<T>>, held: impl Fn(T) -> (TenantName, U)) -> Known<HashMap<TenantName, U>> {
+    reply.map_or(Known::Unknown, |items| Known::Known(items.into_iter().map(held).collect()))
 }
 
 async fn ask<M: Method>(services: &Client, list: M) -> Option<M::Reply>

@@ -1,13 +1,20 @@
 //! Makes one tenant what its target says: observe, plan, record, execute, verify, settle; or go back.
 
-use crate::{engine::Engine, execute, fault::Fault, observe, store::now_usec};
+use crate::{
+    engine::Engine,
+    execute,
+    fault::Fault,
+    observe,
+    slots::{self, Claimed},
+    store::now_usec,
+};
 use interfaces::{git_sync, tenant as instance};
 use model::{
     DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
 };
 use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::PoisonError,
     time::{Duration, Instant},
 };
@@ -22,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Seen {
     at: Instant,
-    observed: ObservedTenant,
+    pub(crate) observed: ObservedTenant,
     slot: Result<Slot, Fault>,
 }
 
@@ -153,16 +160,7 @@ impl Engine {
         if let Some(slot) = self.store.tenant(tenant).and_then(|ledger| ledger.slot) {
             return Ok(slot);
         }
-        let (held, reserved) = tokio::join!(
-            self.services.call(&instance::List { tenant: None }),
-            self.services.call(&instance::GetReservedUids {}),
-        );
-        let in_use: BTreeMap<TenantName, Slot> = held?
-            .instances
-            .into_iter()
-            .filter_map(|held| Some((held.tenant, Slot::of_uids(held.spec.uids)?)))
-            .collect();
-        let reserved = reserved?.ranges;
+        let Claimed { in_use, reserved } = slots::claimed(&self.services).await?;
         let given = self.change(tenant, |ledger, memory| {
             ledger.slot = planner::allocate::slot(tenant, &memory.tenants, &in_use, &reserved);
             ledger.slot

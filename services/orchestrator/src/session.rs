@@ -6,7 +6,8 @@ use host::files::FileError;
 use interfaces::{
     Method,
     orchestrator::{
-        AcceptHistory, Changed, Describe, Error, Host, List, SetRepository, Sync, TenantStatus, Tenants, Watch,
+        AcceptHistory, Changed, Describe, Error, Host, List, Plan, Plans, SetRepository, Sync, TenantStatus, Tenants,
+        Watch,
     },
 };
 use model::{Reference, TenantName};
@@ -215,6 +216,7 @@ impl runtime::Session for Session {
                 call.list(|wanted: List| async move { self.list(&wanted) }, |tenants| Tenants { tenants }).await
             }
             Watch::NAME => call.stream(|_: Watch| async { Ok(self.watch()) }).await,
+            Plan::NAME => call.list(|wanted: Plan| self.engine.preview(wanted), |plans| Plans { plans }).await,
             Describe::NAME => call.answer(|_: Describe| async { Ok(self.describe()) }).await,
             _ => call.not_served(),
         }

@@ -2,28 +2,34 @@
 
 use crate::{
     engine::{Engine, Look},
+    judge::{self, Ground},
     store::now_usec,
 };
-use host::files;
+use host::tree::Beneath;
 use interfaces::{git_sync, tenant as instance};
 use model::{
-    Diagnostic, Reference, Revision, TenantName,
-    admission::{self, Host},
-    desired::DesiredTenant,
-    document::LARGEST_DOCUMENT,
+    Diagnostic, ImageName, Reference, Revision, TenantName,
     names::RepositoryName,
+    observed::ObservedTenant,
     registry::Registration,
-    tree::{Request, System, Tree},
+    tree::{Request, System},
 };
 use planner::TenantLedger;
 use runtime::client::CallError;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tracing::{info, warn};
 
 /// A commit that was fetched and checked out.
 struct CheckedOut {
     revision: Revision,
     path: PathBuf,
+}
+
+/// What a commit asks for, and the machine that it would need a root on.
+struct Asked {
+    revision: Revision,
+    request: Request,
+    ground: Option<Ground>,
 }
 
 /// Why a repository's commit is not used.
@@ -82,7 +88,7 @@ impl Engine {
             }
         };
         let read = match self.fetch(fetch).await {
-            Ok(checkout) => match System::read("system", &Files(&checkout.path)) {
+            Ok(checkout) => match System::read("system", &Beneath::new(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system.registrations)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
             },
@@ -169,17 +175,22 @@ impl Engine {
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
         let mut seen = None;
         if let Some(entry) = entry {
+            let held = self.store.tenant(tenant);
             let fetch = git_sync::Fetch {
                 repository: RepositoryName::from(tenant),
                 url: entry.repository.clone(),
                 reference: entry.reference.clone(),
                 trust: entry.trust.clone(),
-                floor: self.store.tenant(tenant).and_then(|ledger| ledger.floor),
+                floor: held.as_ref().and_then(|ledger| ledger.floor.clone()),
             };
-            // What there is does not depend on what is wanted: it is looked at meanwhile.
-            let (fetched, looked) = tokio::join!(self.fetch(fetch), self.see(tenant));
+            let held = held.and_then(|ledger| ledger.verified).map(|desired| desired.image);
+            // What there is does not depend on what is wanted: it is looked at meanwhile, and the machine if a root will have
+            // to be made.
+            let ground = Ground::for_image(&self.services, None, held.as_ref(), None);
+            let (fetched, looked, ground) = tokio::join!(self.fetch(fetch), self.see(tenant), ground);
+            let asked = self.read(tenant, fetched, held.as_ref(), ground).await;
+            self.admit(&entry, asked, &looked.observed);
             seen = Some(looked);
-            self.admit(&entry, fetched);
         }
         self.reconcile_in_turn(tenant, seen).await;
         // What nothing had to be done for is not written yet.
@@ -188,28 +199,38 @@ impl Engine {
         }
     }
 
+    /// Reads what was fetched, and looks at the machine if that is only wanted now.
+    async fn read(
+        &self,
+        tenant: &TenantName,
+        fetched: Result<CheckedOut, Unusable>,
+        held: Option<&ImageName>,
+        ground: Option<Ground>,
+    ) -> Result<Asked, Unusable> {
+        let CheckedOut { revision, path } = fetched?;
+        match Request::read(tenant.as_str(), &Beneath::new(&path)) {
+            Ok(request) => {
+                let image = &request.manifest.content.image;
+                let ground = Ground::for_image(&self.services, Some(image), held, ground).await;
+                Ok(Asked { revision, request, ground })
+            }
+            Err(faults) => Err(Unusable::Refused(revision, in_full(&faults))),
+        }
+    }
+
     /// Written together with the plan that follows from it, or after it was seen that nothing does.
-    fn admit(&self, entry: &Registration, fetched: Result<CheckedOut, Unusable>) {
+    fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, observed: &ObservedTenant) {
         let tenant = &entry.name;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
-            let admitted = match fetched {
+            let admitted = match asked {
                 Err(Unusable::Unreachable(reason)) => {
                     ledger.unreachable = Some(reason);
                     return None;
                 }
                 Err(Unusable::Refused(revision, reason)) => Err((revision, reason)),
-                Ok(checkout) => {
-                    let others: Vec<&DesiredTenant> = memory
-                        .tenants
-                        .iter()
-                        .filter(|(name, other)| *name != tenant && other.registered)
-                        .filter_map(|(_, other)| other.target.as_ref())
-                        .collect();
-                    let registered = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
-                    let host = Host { others: &others, registered: &registered, machine: None };
-                    Request::read(tenant.as_str(), &Files(&checkout.path))
-                        .and_then(|request| admission::admit(&request, entry, &checkout.revision, &host))
-                        .map_err(|faults| (checkout.revision, in_full(&faults)))
+                Ok(Asked { revision, request, ground }) => {
+                    judge::admit(memory, entry, &request, &revision, ground.as_ref(), observed)
+                        .map_err(|faults| (revision, in_full(&faults)))
                 }
             };
             ledger.unreachable = None;
@@ -269,23 +290,6 @@ fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName>
 fn differing(before: &[Registration], after: &[Registration], part: fn(&Registration) -> &str) -> Vec<TenantName> {
     let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && part(new) != part(old));
     before.iter().filter(differs).map(|entry| entry.name.clone()).collect()
-}
-
-/// A checkout, whose every path is the repository owner's and leads nowhere else.
-struct Files<'a>(&'a Path);
-
-impl Tree for Files<'_> {
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        match files::read_beneath(self.0, Path::new(path), LARGEST_DOCUMENT) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_absent() => Ok(None),
-            Err(error) => Err(error.cause.to_string()),
-        }
-    }
-
-    fn has(&self, path: &str) -> bool {
-        matches!(self.read(path), Ok(Some(_)))
-    }
 }
 
 fn in_full(faults: &[Diagnostic]) -> String {

@@ -122,7 +122,15 @@ impl Command {
     ///
     /// # Errors
     /// It could not be started, took too long, or failed.
-    pub async fn run(mut self) -> Result<String, CommandError> {
+    pub async fn run(self) -> Result<String, CommandError> {
+        self.bytes().await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Runs it to its end and returns what it wrote to standard output, whatever that is.
+    ///
+    /// # Errors
+    /// It could not be started, took too long, or failed.
+    pub async fn bytes(mut self) -> Result<Vec<u8>, CommandError> {
         let start = |program: &str, cause| CommandError::Start { program: program.to_owned(), cause };
         let mut child = self.inner.spawn().map_err(|cause| start(&self.program, cause))?;
         let mut group =
@@ -147,7 +155,11 @@ impl Command {
         if status.success() {
             Ok(stdout)
         } else {
-            Err(CommandError::Failed { program: self.program, status: status.to_string(), stderr: last_lines(&stderr) })
+            Err(CommandError::Failed {
+                program: self.program,
+                status: status.to_string(),
+                stderr: last_lines(&String::from_utf8_lossy(&stderr)),
+            })
         }
     }
 }
@@ -164,7 +176,7 @@ impl Drop for Group {
     }
 }
 
-async fn read_all(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+async fn read_all(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
         let mut bounded = (&mut pipe).take(MOST_OUTPUT);
@@ -173,7 +185,7 @@ async fn read_all(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
         // A program that writes more must not block on a full pipe.
         let _rest = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 fn last_lines(text: &str) -> String {

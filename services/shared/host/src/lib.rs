@@ -5,4 +5,5 @@ pub mod files;
 pub mod lines;
 pub mod records;
 pub mod systemd;
+pub mod tree;
 pub mod turns;

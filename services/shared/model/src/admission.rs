@@ -319,14 +319,8 @@ fn not_in_effect(request: &Request) -> Vec<String> {
         path!["services", "portable"],
         path!["security"],
     ];
-    let config: [&[Step<'_>]; 6] = [
-        path!["sync"],
-        path!["strategy"],
-        path!["verify", "confirm"],
-        path!["retention"],
-        path!["hooks"],
-        path!["maintenance"],
-    ];
+    let config: [&[Step<'_>]; 5] =
+        [path!["sync"], path!["verify", "confirm"], path!["retention"], path!["hooks"], path!["maintenance"]];
     let manifest = manifest.iter().filter(|path| request.manifest.says(path));
     let config = config.iter().filter(|path| request.config.as_ref().is_some_and(|config| config.says(path)));
     manifest.chain(config).map(|path| written(path)).collect()

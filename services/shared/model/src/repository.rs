@@ -82,6 +82,18 @@ checked_text!(
 );
 
 impl Revision {
+    /// What Git calls a commit that is not there yet (git-diff-index(1)): the name of a tree that nobody committed.
+    #[must_use]
+    pub fn unborn() -> Self {
+        Self("0".repeat(40))
+    }
+
+    /// Whether nobody made this commit yet.
+    #[must_use]
+    pub fn is_unborn(&self) -> bool {
+        self.0.bytes().all(|digit| digit == b'0')
+    }
+
     /// The first twelve digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {

@@ -5,7 +5,7 @@ use model::{
     TenantName,
     identity::{Slot, UidRange},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The slot for `tenant`. `in_use` are the slots that the tenant manager holds for tenants, whatever the ledger says: a
 /// ledger may be lost, and what still runs or has data keeps its uids.
@@ -19,16 +19,15 @@ pub fn slot(
     if let Some(slot) = ledger.get(tenant).and_then(|entry| entry.slot).or_else(|| in_use.get(tenant).copied()) {
         return Some(slot);
     }
-    let taken =
-        |slot| ledger.values().any(|entry| entry.slot == Some(slot)) || in_use.values().any(|used| *used == slot);
-    Slot::lowest_free(taken, reserved)
+    let taken: BTreeSet<Slot> =
+        ledger.values().filter_map(|entry| entry.slot).chain(in_use.values().copied()).collect();
+    Slot::lowest_free(|slot| taken.contains(&slot), reserved)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     proptest! {
         #[test]

@@ -4,6 +4,7 @@
 pub mod allocate;
 pub mod ledger;
 pub mod plan;
+pub mod strategy;
 #[cfg(test)]
 mod world;
 

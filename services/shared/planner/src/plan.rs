@@ -6,18 +6,13 @@ use model::{
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
 };
-use std::fmt;
+
+mod words;
+
+use words::commit;
 
 /// How much a step disturbs the tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// It goes on running.
-    Hot,
-    /// Its processes are stopped and started.
-    Restart,
-    /// Its root is made anew.
-    Reprovision,
-}
+pub use model::config::Class;
 
 /// What a step does. Each goes to the one service that owns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +234,7 @@ fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Clas
         return Some((Class::Hot, "only its limits change".to_owned()));
     }
     let reasons = [
-        (running.revision != wanted.revision, format!("the configuration changes to {}", wanted.revision.short())),
+        (running.revision != wanted.revision, format!("the configuration changes to {}", commit(&wanted.revision))),
         (running.services != wanted.services, "its services change".to_owned()),
         (running.sysext != wanted.sysext, "its extensions change".to_owned()),
         (running.image != wanted.image, "its image changes".to_owned()),
@@ -310,53 +305,15 @@ impl Action {
     }
 }
 
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Hot => "hot",
-            Self::Restart => "restart",
-            Self::Reprovision => "re-provision",
-        })
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Storage => "storage",
-            Self::Network => "network",
-            Self::Extensions => "extension",
-            Self::Instance => "tenant-manager",
-        })
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Action {
+    /// Whose it is to do.
+    #[must_use]
+    pub fn part(&self) -> Part {
         match self {
-            Self::Stop => f.write_str("stop"),
-            Self::EnsureStorage(spec) => write!(f, "ensure storage from the image {}", spec.image),
-            Self::EnsureNetwork(spec) => {
-                write!(f, "ensure network {} on {}", spec.address, spec.bridge)?;
-                spec.forwards.iter().try_for_each(|forward| {
-                    write!(f, ", {} port {} to {}", forward.protocol, forward.host, forward.tenant)
-                })
-            }
-            Self::RemoveNetwork => f.write_str("remove network"),
-            Self::EnsureExtensions(spec) if spec.sysext.is_empty() => f.write_str("ensure no extensions"),
-            Self::EnsureExtensions(spec) => {
-                let names: Vec<&str> = spec.sysext.iter().map(AsRef::as_ref).collect();
-                write!(f, "ensure extensions {}", names.join(", "))
-            }
-            Self::EnsureInstance(spec) => write!(f, "write down commit {}", spec.revision.short()),
-            Self::Start => f.write_str("start"),
-            Self::Restart => f.write_str("restart"),
+            Self::EnsureStorage(_) => Part::Storage,
+            Self::EnsureNetwork(_) | Self::RemoveNetwork => Part::Network,
+            Self::EnsureExtensions(_) => Part::Extensions,
+            Self::EnsureInstance(_) | Self::Start | Self::Restart | Self::Stop => Part::Instance,
         }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:12} {} ({})", self.class, self.action, self.why)
     }
 }

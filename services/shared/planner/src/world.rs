@@ -151,7 +151,7 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
     }
 }
 
-fn converge(world: &mut ObservedTenant, desired: &DesiredTenant) {
+pub(crate) fn converge(world: &mut ObservedTenant, desired: &DesiredTenant) {
     let steps = plan(desired, slot(), world).steps;
     for step in &steps {
         apply(world, &step.action);

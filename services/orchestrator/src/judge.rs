@@ -1,0 +1,150 @@
+//! Holds a request against everything that can refuse it: the registry, the other tenants, the machine, and what its own
+//! repository allows a commit to disturb. The same for a commit that was pushed and for one that may be.
+
+use crate::store::Memory;
+use interfaces::storage;
+use model::{
+    DesiredTenant, Diagnostic, ImageName, Revision, Size, TenantName,
+    admission::{self, Host, Machine},
+    identity::Slot,
+    observed::{Known, ObservedTenant},
+    registry::Registration,
+    tree::Request,
+};
+use planner::strategy::exceeded;
+use runtime::{Client, foreign};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, path::Path, sync::OnceLock, time::Duration};
+
+/// Where the service manager describes itself.
+const MANAGER: &str = "/run/systemd/io.systemd.Manager";
+/// It answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the machine has for a root that is not made yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    described: storage::Described,
+    systemd: u32,
+}
+
+impl Ground {
+    /// Nothing if somebody does not answer: what is not known refuses nobody.
+    async fn look(services: &Client) -> Option<Self> {
+        let (described, systemd) = tokio::join!(services.call(&storage::Describe {}), systemd());
+        match described {
+            Ok(described) => Some(Self { described, systemd: systemd? }),
+            Err(error) => {
+                tracing::warn!("the machine is not known: {}", runtime::chain(&error));
+                None
+            }
+        }
+    }
+
+    /// The machine for who may need a root: nothing if the image that `held` last is the one that is asked for. Before that
+    /// is known (`None`), only for who never held. `looked` is not looked for again.
+    pub(crate) async fn for_image(
+        services: &Client,
+        asked: Option<&ImageName>,
+        held: Option<&ImageName>,
+        looked: Option<Self>,
+    ) -> Option<Self> {
+        let new_root = held.is_none_or(|held| asked.is_some_and(|asked| asked != held));
+        match looked {
+            Some(ground) => Some(ground),
+            None if new_root => Self::look(services).await,
+            None => None,
+        }
+    }
+
+    /// The machine as a new root of `image` finds it.
+    fn machine(&self, image: &ImageName) -> Option<Machine> {
+        let images = &self.described.images;
+        let found = images.iter().find(|held| held.name == *image);
+        Some(Machine {
+            images: images.iter().map(|held| held.name.clone()).collect(),
+            free: Size::from_bytes(self.described.free)?,
+            shares_images: found.is_some_and(|held| held.shared),
+            image_size: found.and_then(|held| held.size).and_then(Size::from_bytes),
+            systemd: self.systemd,
+        })
+    }
+}
+
+/// systemd's version, asked for once: PID 1 does not change while this process runs but by a re-execution, after which it
+/// is no older.
+async fn systemd() -> Option<u32> {
+    static VERSION: OnceLock<u32> = OnceLock::new();
+    if let Some(version) = VERSION.get() {
+        return Some(*version);
+    }
+    match foreign::call(Path::new(MANAGER), "io.systemd.Manager.Describe", &json!({}), PATIENCE).await {
+        Ok((described, _)) => {
+            let version = version(&described)?;
+            Some(*VERSION.get_or_init(|| version))
+        }
+        Err(error) => {
+            tracing::warn!("systemd's version is not known: {}", runtime::chain(&error));
+            None
+        }
+    }
+}
+
+/// `262 (262-1)`, `262.1-2` or `262~rc1`: what comes before all else.
+fn version(described: &Value) -> Option<u32> {
+    let text = described["context"]["Version"].as_str().or_else(|| described["runtime"]["Version"].as_str())?;
+    let digits = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Turns a request into what the tenant should be.
+pub(crate) fn admit(
+    memory: &Memory,
+    registration: &Registration,
+    request: &Request,
+    revision: &Revision,
+    ground: Option<&Ground>,
+    observed: &ObservedTenant,
+) -> Result<DesiredTenant, Vec<Diagnostic>> {
+    let tenant = &registration.name;
+    let others: Vec<&DesiredTenant> = memory
+        .tenants
+        .iter()
+        .filter(|(name, other)| *name != tenant && other.registered)
+        .filter_map(|(_, other)| other.target.as_ref())
+        .collect();
+    let registered: BTreeSet<TenantName> = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
+    let image = &request.manifest.content.image;
+    let machine = ground.filter(|_| needs_root(observed, image)).and_then(|ground| ground.machine(image));
+    let host = Host { others: &others, registered: &registered, machine: machine.as_ref() };
+    let desired = admission::admit(request, registration, revision, &host)?;
+    let ledger = memory.tenants.get(tenant);
+    // What was admitted once is not refused for what the host makes of it since.
+    let is_admitted = ledger.is_some_and(|ledger| ledger.target.as_ref() == Some(&desired));
+    let slot = ledger.and_then(|ledger| ledger.slot).or_else(|| Slot::new(0));
+    let exceeded = slot.filter(|_| !is_admitted).and_then(|slot| exceeded(request, &desired, slot, observed));
+    exceeded.map_or(Ok(desired), |fault| Err(vec![fault]))
+}
+
+/// Whether a root of this image has yet to be made. If nobody says whether there is one, that refuses nobody.
+fn needs_root(observed: &ObservedTenant, image: &ImageName) -> bool {
+    match &observed.storage {
+        Known::Known(Some(held)) => !held.intact || held.spec.image != *image,
+        Known::Known(None) => true,
+        Known::Unknown => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_distributions_write_them() {
+        for (text, number) in [("262 (262-1)", 262), ("262.1-2", 262), ("v263", 263), ("262~rc1-1", 262)] {
+            assert_eq!(version(&json!({ "context": { "Version": text } })), Some(number), "{text}");
+            assert_eq!(version(&json!({ "runtime": { "Version": text } })), Some(number), "{text}");
+        }
+        assert_eq!(version(&json!({ "context": {} })), None);
+    }
+}

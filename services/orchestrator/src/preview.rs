@@ -1,0 +1,210 @@
+//! What would be done, and nothing of it: the plan of a commit that nobody pushed yet, or of what the tenants should be now.
+
+use crate::{
+    engine::Engine,
+    judge::{self, Ground},
+    observe,
+    slots::{self, Claimed},
+};
+use interfaces::orchestrator::{Error, Plan as Wanted, Request as Sent, Step, TenantPlan};
+use model::{
+    Diagnostic, RepositoryUrl, Revision, TenantName, config, manifest,
+    observed::ObservedTenant,
+    registry::Registration,
+    tree::{Request, Tree},
+};
+use planner::{Plan, TenantLedger, plan, plan_absence};
+use std::collections::BTreeMap;
+
+/// What files are called whose repository is not known by a name.
+const NAMELESS: &str = "repository";
+
+impl Engine {
+    /// The plans that `wanted` asks for.
+    pub(crate) async fn preview(&self, wanted: Wanted) -> Result<Vec<TenantPlan>, Error> {
+        match wanted.request {
+            Some(request) => Ok(vec![self.preview_request(wanted.tenant, request).await]),
+            None => self.preview_targets(wanted.tenant).await,
+        }
+    }
+
+    async fn preview_request(&self, tenant: Option<TenantName>, sent: Sent) -> TenantPlan {
+        let label = tenant.as_ref().map_or(NAMELESS, TenantName::as_str);
+        let read = Request::read(label, &SentTree(&sent)).and_then(|request| match &tenant {
+            Some(tenant) => Ok((tenant.clone(), request)),
+            None => {
+                // Once more, so that what is wrong with it is said of the repository by its name.
+                let named = request.manifest.content.tenant.name;
+                Request::read(named.as_str(), &SentTree(&sent)).map(|request| (named, request))
+            }
+        });
+        let (tenant, request) = match read {
+            Ok(read) => read,
+            Err(faults) => return self.refused(tenant, sent.revision, faults),
+        };
+        let (registration, ledger) = {
+            let memory = self.store.memory();
+            let entry = memory.host.registry.iter().find(|entry| entry.name == tenant).cloned();
+            (entry.unwrap_or_else(|| unregistered(&tenant)), memory.tenants.get(&tenant).cloned())
+        };
+        let revision = sent.revision.clone().unwrap_or_else(Revision::unborn);
+        let held = ledger.as_ref().and_then(|ledger| ledger.verified.as_ref()).map(|desired| desired.image.clone());
+        let image = &request.manifest.content.image;
+        let (observed, ground) = tokio::join!(
+            observe::tenant(&self.services, &tenant),
+            Ground::for_image(&self.services, Some(image), held.as_ref(), None)
+        );
+        let judged = judge::admit(&self.store.memory(), &registration, &request, &revision, ground.as_ref(), &observed);
+        let desired = match judged {
+            Ok(desired) => desired,
+            Err(faults) => return self.refused(Some(tenant), sent.revision, faults),
+        };
+        let slot = match ledger.and_then(|ledger| ledger.slot) {
+            Some(slot) => Some(slot),
+            None => slots::claimed(&self.services).await.ok().and_then(|Claimed { in_use, reserved }| {
+                planner::allocate::slot(&tenant, &self.store.memory().tenants, &in_use, &reserved)
+            }),
+        };
+        let plan = slot.map_or_else(no_slot, |slot| plan(&desired, slot, &observed));
+        TenantPlan { revision: sent.revision, not_in_effect: desired.not_in_effect, ..self.shown(tenant, &plan) }
+    }
+
+    async fn preview_targets(&self, only: Option<TenantName>) -> Result<Vec<TenantPlan>, Error> {
+        let mut tenants: BTreeMap<TenantName, TenantLedger> = self.store.memory().tenants.clone();
+        match &only {
+            Some(tenant) if !tenants.contains_key(tenant) => {
+                return Err(Error::NoSuchTenant { tenant: tenant.clone() });
+            }
+            Some(_) | None => {}
+        }
+        let concerned = |tenant: &TenantName| only.as_ref().is_none_or(|only| only == tenant);
+        let homeless = |ledger: &TenantLedger| ledger.registered && ledger.target.is_some() && ledger.slot.is_none();
+        let everything = async {
+            match &only {
+                Some(tenant) => Looked::At(Box::new(observe::tenant(&self.services, tenant).await)),
+                None => Looked::Everywhere(observe::everything(&self.services).await),
+            }
+        };
+        let claimed = async {
+            let needed = tenants.iter().any(|(tenant, ledger)| concerned(tenant) && homeless(ledger));
+            if needed { slots::claimed(&self.services).await.ok() } else { Some(Claimed::default()) }
+        };
+        let (looked, claimed) = tokio::join!(everything, claimed);
+        let names: Vec<TenantName> = tenants.keys().filter(|tenant| concerned(tenant)).cloned().collect();
+        let mut plans = Vec::with_capacity(names.len());
+        for tenant in names {
+            let observed = looked.at(&tenant);
+            if tenants.get(&tenant).is_some_and(homeless) {
+                let slot = claimed.as_ref().and_then(|Claimed { in_use, reserved }| {
+                    planner::allocate::slot(&tenant, &tenants, in_use, reserved)
+                });
+                // The next tenant's preview must not be the same slot.
+                tenants.entry(tenant.clone()).and_modify(|ledger| ledger.slot = slot);
+            }
+            let Some(ledger) = tenants.get(&tenant) else { continue };
+            let plan = match (&ledger.target, ledger.slot) {
+                (Some(target), Some(slot)) if ledger.registered => plan(target, slot, &observed),
+                (Some(_), None) if ledger.registered => no_slot(),
+                (None, _) if ledger.registered => Plan::default(),
+                _ => plan_absence(&observed, "it is not registered any more"),
+            };
+            let target = ledger.target.as_ref().filter(|_| ledger.registered);
+            let (revision, not_in_effect) =
+                target.map(|target| (target.revision.clone(), target.not_in_effect.clone())).unzip();
+            let shown = self.shown(tenant, &plan);
+            plans.push(TenantPlan { revision, not_in_effect: not_in_effect.unwrap_or_default(), ..shown });
+        }
+        Ok(plans)
+    }
+
+    fn refused(
+        &self,
+        tenant: Option<TenantName>,
+        revision: Option<Revision>,
+        diagnostics: Vec<Diagnostic>,
+    ) -> TenantPlan {
+        let registered = tenant.as_ref().is_some_and(|tenant| self.registration(tenant).0);
+        let suspended = tenant.as_ref().is_some_and(|tenant| self.registration(tenant).1);
+        TenantPlan {
+            tenant,
+            registered,
+            suspended,
+            revision,
+            class: None,
+            steps: Vec::new(),
+            diagnostics,
+            not_in_effect: Vec::new(),
+            unknown: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    fn shown(&self, tenant: TenantName, plan: &Plan) -> TenantPlan {
+        let steps = plan.steps.iter().map(|step| Step {
+            class: step.class.into(),
+            action: step.action.to_string(),
+            why: step.why.clone(),
+            service: step.action.part().to_string(),
+        });
+        TenantPlan {
+            class: plan.class().map(Into::into),
+            steps: steps.collect(),
+            unknown: plan.unknown.iter().map(ToString::to_string).collect(),
+            text: plan.lines(),
+            ..self.refused(Some(tenant), None, Vec::new())
+        }
+    }
+
+    /// Whether a tenant is registered, and whether it is suspended.
+    fn registration(&self, tenant: &TenantName) -> (bool, bool) {
+        let memory = self.store.memory();
+        let registered = memory.host.registry.iter().any(|entry| entry.name == *tenant);
+        (registered, false)
+    }
+}
+
+/// Where it was looked.
+enum Looked {
+    At(Box<ObservedTenant>),
+    Everywhere(observe::Everything),
+}
+
+impl Looked {
+    fn at(&self, tenant: &TenantName) -> ObservedTenant {
+        match self {
+            Self::At(observed) => (**observed).clone(),
+            Self::Everywhere(everything) => everything.of(tenant),
+        }
+    }
+}
+
+/// Without a slot there is no plan; it is the tenant manager who knows which are free.
+fn no_slot() -> Plan {
+    Plan { steps: Vec::new(), unknown: vec![planner::Part::Instance] }
+}
+
+/// What holds for a tenant that nobody registered.
+fn unregistered(tenant: &TenantName) -> Registration {
+    // invariant: the address is one, as every plan of a tenant that is not registered shows
+    #[allow(clippy::expect_used)]
+    let nowhere: RepositoryUrl = "file:///nowhere".parse().expect("an address");
+    Registration::unregistered(tenant.clone(), nowhere)
+}
+
+/// The files of a request that was sent.
+struct SentTree<'a>(&'a Sent);
+
+impl Tree for SentTree<'_> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let text = match path {
+            manifest::PATH => Some(&self.0.metadata),
+            config::PATH => self.0.config.as_ref(),
+            _ => None,
+        };
+        Ok(text.map(|text| text.clone().into_bytes()))
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.files.iter().any(|file| file == path)
+    }
+}

@@ -1,0 +1,51 @@
+//! A plan in the words in which people read it, before a push, in the ledger and in the history.
+
+use super::{Action, Part, Step};
+use model::Revision;
+use std::fmt;
+
+/// A commit for people, who cannot be told the name of one that nobody made yet.
+pub(super) fn commit(revision: &Revision) -> String {
+    if revision.is_unborn() { "the commit to come".to_owned() } else { format!("commit {}", revision.short()) }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Storage => "storage",
+            Self::Network => "network",
+            Self::Extensions => "extension",
+            Self::Instance => "tenant-manager",
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("stop"),
+            Self::EnsureStorage(spec) => write!(f, "ensure storage from the image {}", spec.image),
+            Self::EnsureNetwork(spec) => {
+                write!(f, "ensure network {} on {}", spec.address, spec.bridge)?;
+                spec.forwards.iter().try_for_each(|forward| {
+                    write!(f, ", {} port {} to {}", forward.protocol, forward.host, forward.tenant)
+                })
+            }
+            Self::RemoveNetwork => f.write_str("remove network"),
+            Self::EnsureExtensions(spec) if spec.sysext.is_empty() => f.write_str("ensure no extensions"),
+            Self::EnsureExtensions(spec) => {
+                let names: Vec<&str> = spec.sysext.iter().map(AsRef::as_ref).collect();
+                write!(f, "ensure extensions {}", names.join(", "))
+            }
+            Self::EnsureInstance(spec) => write!(f, "write down {}", commit(&spec.revision)),
+            Self::Start => f.write_str("start"),
+            Self::Restart => f.write_str("restart"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:12} {:14} {} ({})", self.class, self.action.part(), self.action, self.why)
+    }
+}
