@@ -2,7 +2,7 @@
 
 use crate::{
     output::{Failure, Json},
-    verbs::{accept, init, list, logs, shell, status, sync},
+    verbs::{accept, init, list, logs, plan, shell, status, sync},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -29,6 +29,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done, or nothing to do
   1   it failed
+  2   plan --exit-code: something would be done
   3   the commit was refused
   4   the commit failed and the last verified one runs again
   64  the command line is wrong";
@@ -45,6 +46,8 @@ pub(crate) enum Verb {
     Sync(sync::Arguments),
     /// Let a repository's next commit have another history than the last that held: after a forced push that was meant.
     Accept(accept::Arguments),
+    /// Show what a push would do, or what is about to be done.
+    Plan(plan::Arguments),
     /// Show what a tenant and its services said.
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
@@ -61,6 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::List => list::run(&services, json).await,
         Verb::Sync(words) => sync::run(&services, words, json).await,
         Verb::Accept(words) => accept::run(&services, words).await,
+        Verb::Plan(words) => plan::run(&services, words, json).await,
         Verb::Logs(words) => logs::run(&services, words).await,
         Verb::Shell(words) => shell::run(&words).await,
     }
@@ -84,6 +88,9 @@ mod tests {
             &["init", "--repository", "ext::sh"],
             &["sync", "a/b"],
             &["logs", "a", "-n", "10001"],
+            &["plan", "--revision", "HEAD"],
+            &["plan", "--offline"],
+            &["plan", "--repository", ".", "--system", "."],
         ] {
             let line = std::iter::once("bitbuilder").chain(words.iter().copied());
             assert!(Arguments::try_parse_from(line).is_err(), "{words:?} was accepted");

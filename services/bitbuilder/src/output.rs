@@ -12,9 +12,11 @@ use std::{
 /// The command line is wrong (sysexits.h, EX_USAGE).
 pub(crate) const USAGE: u8 = 64;
 /// It failed.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
+/// Something would be done.
+pub(crate) const CHANGES: u8 = 2;
 /// A commit was refused.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 
 /// Why a verb did not do what it was for.
 pub(crate) type Failure = Box<dyn std::error::Error>;

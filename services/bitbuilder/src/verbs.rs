@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod plan;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod sync;
