@@ -4,7 +4,7 @@ use crate::{
     macros::{contract, errors, object},
     shape::{Shape, Shaped},
 };
-pub use model::progress::TenantState;
+pub use model::progress::{EventKind, TenantState};
 use model::{
     Diagnostic, Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName, signer::Trust,
 };
@@ -27,7 +27,28 @@ object! {
         unreachable: Option<String>,
         not_in_effect: Vec<String>,
         plan: Vec<String>,
+        #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
     }
+    /// Something that became of a tenant.
+    Event {
+        tenant: TenantName,
+        kind: EventKind,
+        #[serde(rename = "atUSec")] at_u_sec: u64,
+        revision: Option<Revision>,
+        generation: u64,
+        reason: Option<String>,
+        plan: Vec<String>,
+    }
+    /// Shows what became of tenants.
+    History { tenant: Option<TenantName>, limit: Option<u32> }
+    /// What became of them.
+    Events { events: Vec<Event> }
+    /// Leaves a tenant alone.
+    Suspend { tenant: TenantName }
+    /// Follows it again.
+    Resume { tenant: TenantName }
+    /// Tries a commit again.
+    Retry { tenant: TenantName }
     /// The system repository, and what this host makes of it.
     HostStatus {
         url: Option<RepositoryUrl>,
@@ -109,6 +130,7 @@ impl Shaped for Class {
 
 errors! {
     NoSuchTenant { tenant: TenantName } = "no tenant {tenant} is registered"
+    TenantSuspended { tenant: TenantName } = "{tenant} is suspended; to have it followed again, run: bitbuilder resume {tenant}"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
     AlreadyInitialized { url: RepositoryUrl } = "this host follows {url} already; to change that or whose signature counts, run: bitbuilder init --force --repository URL"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
@@ -121,5 +143,9 @@ contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", 
     List => Tenants, Read, Supported;
     Watch => Tenants, Read, Required;
     Plan => Plans, Read, Supported;
+    History => Events, Read, Supported;
+    Suspend => Changed, Administer, Ignored;
+    Resume => Changed, Administer, Ignored;
+    Retry => Changed, Administer, Ignored;
     Describe => Host, Read, Ignored;
 }

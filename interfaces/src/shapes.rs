@@ -67,6 +67,25 @@ impl Shaped for model::progress::TenantState {
 
 shaped!(Signer { name: SignerName, ssh: Vec<SshKey>, openpgp: Vec<Certificate> });
 shaped!(Trust { signers: Vec<Signer>, revoked: Vec<SshKey> });
+impl Shaped for model::progress::EventKind {
+    fn shape() -> Shape {
+        words(&[
+            "registered",
+            "left",
+            "admitted",
+            "refused",
+            "planned",
+            "verified",
+            "stopped",
+            "rolled_back",
+            "failed",
+            "suspended",
+            "resumed",
+            "retried",
+        ])
+    }
+}
+
 shaped!(Diagnostic { origin: String, line: u32, column: u32, message: String, text: String });
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });

@@ -78,7 +78,11 @@ fn reason(cause: &CallError<orchestrator::Error>) -> &'static str {
         CallError::Unreachable { .. } | CallError::TimedOut { .. } => "the orchestrator does not answer",
         CallError::Failed(orchestrator::Error::NoSuchTenant { .. }) => "this tenant is not registered",
         CallError::Failed(orchestrator::Error::NotInitialized {}) => "the host does not follow a repository yet",
-        CallError::Failed(orchestrator::Error::AlreadyInitialized { .. } | orchestrator::Error::Failed { .. })
+        CallError::Failed(
+            orchestrator::Error::AlreadyInitialized { .. }
+            | orchestrator::Error::TenantSuspended { .. }
+            | orchestrator::Error::Failed { .. },
+        )
         | CallError::Refused { .. }
         | CallError::Malformed { .. } => "something on the host failed",
     }

@@ -80,6 +80,7 @@ fn status(tenant: &str) -> TenantStatus {
         unreachable: Some("secret".into()),
         not_in_effect: vec!["secret".into()],
         plan: vec!["secret".into()],
+        suspended_since_u_sec: None,
     }
 }
 

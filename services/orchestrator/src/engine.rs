@@ -2,8 +2,9 @@
 //! start, and another try after a host that failed.
 
 use crate::{
+    history::History,
     status,
-    store::{Changed, Memory, Store},
+    store::{Changed, Memory, Store, now_usec},
 };
 use futures_util::{FutureExt, future::BoxFuture, future::Shared};
 use host::{files::FileError, turns::Turns};
@@ -38,6 +39,7 @@ pub struct Engine(Arc<Common>);
 pub struct Common {
     pub(crate) services: Client,
     pub(crate) store: Store,
+    pub(crate) history: History,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -72,6 +74,7 @@ impl Engine {
     pub fn new(store: Store, services: Client) -> Self {
         Self(Arc::new(Common {
             services,
+            history: History::in_directory(store.directory().join("history")),
             store,
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
@@ -97,7 +100,7 @@ impl Engine {
         tokio::spawn(async move {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
             if booted {
-                known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.resume()));
+                known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.boot()));
             }
             engine.each(known, |engine, tenant| async move { engine.reconcile(&tenant).await }).await;
             if engine.store.memory().host.url.is_some() {
@@ -218,12 +221,20 @@ impl Common {
         self.store.change_unwritten(tenant, change).map(|changed| self.tell(tenant, changed))
     }
 
-    fn tell<R>(&self, tenant: &TenantName, Changed { result, ledger, changed }: Changed<R>) -> R {
+    fn tell<R>(&self, tenant: &TenantName, Changed { result, before, ledger, changed }: Changed<R>) -> R {
         if changed {
+            self.note(tenant, &planner::history::events(&before, &ledger, now_usec()));
             // Nobody may be watching.
             let _unheard = self.changes.send(status::tenant(tenant, &ledger));
         }
         result
+    }
+
+    /// Adds to a tenant's history, which nothing depends on.
+    pub(crate) fn note(&self, tenant: &TenantName, events: &[planner::Event]) {
+        if let Err(error) = self.history.append(tenant, events) {
+            tracing::warn!(%tenant, "{}", runtime::chain(&error));
+        }
     }
 
     /// Each change of a tenant from now on.

@@ -4,8 +4,10 @@
 mod engine;
 mod execute;
 mod fault;
+mod history;
 mod judge;
 mod observe;
+mod pause;
 mod preview;
 mod reconcile;
 mod session;

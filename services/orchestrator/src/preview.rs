@@ -159,7 +159,7 @@ impl Engine {
     fn registration(&self, tenant: &TenantName) -> (bool, bool) {
         let memory = self.store.memory();
         let registered = memory.host.registry.iter().any(|entry| entry.name == *tenant);
-        (registered, false)
+        (registered, memory.tenants.get(tenant).is_some_and(TenantLedger::is_suspended))
     }
 }
 

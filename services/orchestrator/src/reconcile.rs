@@ -42,6 +42,9 @@ impl Engine {
 
     /// The same for who has the tenant's turn, and may have looked at the tenant a moment ago.
     pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName, mut seen: Option<Seen>) {
+        if self.store.tenant(tenant).is_none_or(|ledger| ledger.rests()) {
+            return;
+        }
         // Twice at most: towards the target, and back.
         loop {
             let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };

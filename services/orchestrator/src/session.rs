@@ -6,8 +6,8 @@ use host::files::FileError;
 use interfaces::{
     Method,
     orchestrator::{
-        AcceptHistory, Changed, Describe, Error, Host, List, Plan, Plans, SetRepository, Sync, TenantStatus, Tenants,
-        Watch,
+        AcceptHistory, Changed, Describe, Error, Event, Events, History, Host, List, Plan, Plans, Resume, Retry,
+        SetRepository, Suspend, Sync, TenantStatus, Tenants, Watch,
     },
 };
 use model::{Reference, TenantName};
@@ -102,6 +102,17 @@ impl Session {
             Some(tenant) if shown.is_empty() => Err(Error::NoSuchTenant { tenant: tenant.clone() }),
             Some(_) | None => Ok(shown),
         }
+    }
+
+    fn history(&self, wanted: &History) -> Result<Vec<Event>, Error> {
+        let known: Vec<TenantName> = self.engine.store.memory().tenants.keys().cloned().collect();
+        let tenants = match &wanted.tenant {
+            None => known,
+            Some(tenant) if known.contains(tenant) => vec![tenant.clone()],
+            Some(tenant) => return Err(Error::NoSuchTenant { tenant: tenant.clone() }),
+        };
+        let failed = |error| Error::Failed { action: "read the history".to_owned(), reason: runtime::chain(&error) };
+        self.engine.history.of(&tenants, wanted).map_err(failed)
     }
 
     /// Begins to look at what `wanted` names. What is returned ends when everything concerned has settled or waits for the
@@ -217,6 +228,14 @@ impl runtime::Session for Session {
             }
             Watch::NAME => call.stream(|_: Watch| async { Ok(self.watch()) }).await,
             Plan::NAME => call.list(|wanted: Plan| self.engine.preview(wanted), |plans| Plans { plans }).await,
+            History::NAME => {
+                call.list(|wanted: History| async move { self.history(&wanted) }, |events| Events { events }).await
+            }
+            Suspend::NAME => call.answer(|wanted: Suspend| async move { self.engine.suspend(&wanted.tenant) }).await,
+            Resume::NAME => call.answer(|wanted: Resume| async move { self.engine.resume(&wanted.tenant) }).await,
+            Retry::NAME => {
+                call.answer(|wanted: Retry| async move { self.engine.try_again(&wanted.tenant).await }).await
+            }
             Describe::NAME => call.answer(|_: Describe| async { Ok(self.describe()) }).await,
             _ => call.not_served(),
         }

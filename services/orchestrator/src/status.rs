@@ -26,6 +26,7 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger) -> TenantStatus {
         unreachable: ledger.unreachable.clone(),
         not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),
         plan: ledger.plan.clone(),
+        suspended_since_u_sec: ledger.suspended_since_usec,
     }
 }
 

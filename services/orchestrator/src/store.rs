@@ -77,6 +77,11 @@ impl Store {
         Ok(Self { directory: directory.to_owned(), memory: Mutex::new(memory) })
     }
 
+    /// Where the files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// What is remembered now.
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
@@ -163,20 +168,22 @@ impl Memory {
         tenant: &TenantName,
         change: impl FnOnce(&mut TenantLedger, &Self) -> R,
     ) -> Option<Changed<R>> {
-        let mut ledger = self.tenants.get(tenant)?.clone();
+        let before = self.tenants.get(tenant)?.clone();
+        let mut ledger = before.clone();
         let result = change(&mut ledger, self);
-        let changed = self.tenants.get(tenant) != Some(&ledger);
+        let changed = before != ledger;
         if changed {
             self.tenants.insert(tenant.clone(), ledger.clone());
             self.unwritten.insert(tenant.clone());
         }
-        Some(Changed { result, ledger, changed })
+        Some(Changed { result, before, ledger, changed })
     }
 }
 
 /// What a change made.
 pub(crate) struct Changed<R> {
     pub(crate) result: R,
+    pub(crate) before: TenantLedger,
     pub(crate) ledger: TenantLedger,
     pub(crate) changed: bool,
 }

@@ -145,15 +145,16 @@ impl Engine {
         for name in &registered {
             if known.iter().all(|(known, _)| known != name) {
                 changed.push(name.clone());
-                if let Err(error) = self.store.remember(name, TenantLedger::new(now_usec())) {
-                    warn!(tenant = %name, "{}", runtime::chain(&error));
+                match self.store.remember(name, TenantLedger::new(now_usec())) {
+                    Ok(()) => self.note(name, &[planner::history::registered(now_usec())]),
+                    Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
                 }
             }
         }
         for (name, was) in known {
             let is = registered.contains(&name);
             if is != was {
-                if let Err(error) = self.change(&name, |ledger, _| ledger.registered = is) {
+                if let Err(error) = self.change(&name, |ledger, _| ledger.register(is)) {
                     warn!(tenant = %name, "{}", runtime::chain(&error));
                 }
                 changed.push(name);
@@ -172,18 +173,18 @@ impl Engine {
 
     /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
     async fn sync_tenant(&self, tenant: &TenantName) {
+        let ledger = self.store.tenant(tenant);
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
         let mut seen = None;
-        if let Some(entry) = entry {
-            let held = self.store.tenant(tenant);
+        if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(TenantLedger::is_suspended)) {
             let fetch = git_sync::Fetch {
                 repository: RepositoryName::from(tenant),
                 url: entry.repository.clone(),
                 reference: entry.reference.clone(),
                 trust: entry.trust.clone(),
-                floor: held.as_ref().and_then(|ledger| ledger.floor.clone()),
+                floor: ledger.as_ref().and_then(|ledger| ledger.floor.clone()),
             };
-            let held = held.and_then(|ledger| ledger.verified).map(|desired| desired.image);
+            let held = ledger.and_then(|ledger| ledger.verified).map(|desired| desired.image);
             // What there is does not depend on what is wanted: it is looked at meanwhile, and the machine if a root will have
             // to be made.
             let ground = Ground::for_image(&self.services, None, held.as_ref(), None);

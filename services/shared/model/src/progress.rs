@@ -1,4 +1,4 @@
-//! How far a tenant is on its way to what its repository says.
+//! How far a tenant is on its way to what its repository says, and what became of it before.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +37,56 @@ impl fmt::Display for TenantState {
             Self::Stopped => "stopped",
             Self::RolledBack => "rolled back",
             Self::Failed => "failed",
+        })
+    }
+}
+
+/// What became of a tenant at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The registry names it.
+    Registered,
+    /// The registry does not name it any more.
+    Left,
+    /// A commit is what the host is made into from now on.
+    Admitted,
+    /// A commit was refused before anything was touched.
+    Refused,
+    /// Steps were written down and begun.
+    Planned,
+    /// It runs what its repository says.
+    Verified,
+    /// It does not run, as its repository or the registry says.
+    Stopped,
+    /// The last verified commit runs again.
+    RolledBack,
+    /// A commit did not hold.
+    Failed,
+    /// Somebody asked that it be left alone.
+    Suspended,
+    /// Somebody asked that it be followed again.
+    Resumed,
+    /// Somebody asked that a commit that did not hold be tried again.
+    Retried,
+}
+
+/// As on the wire, but for people: `rolled back`.
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Registered => "registered",
+            Self::Left => "left",
+            Self::Admitted => "admitted",
+            Self::Refused => "refused",
+            Self::Planned => "planned",
+            Self::Verified => "verified",
+            Self::Stopped => "stopped",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+            Self::Retried => "retried",
         })
     }
 }

@@ -40,6 +40,8 @@ pub struct TenantLedger {
     pub rollback_reason: Option<String>,
     /// Whether the target was found healthy since it was last changed.
     pub proven: bool,
+    /// Since when it is left alone, in microseconds since 1970, if somebody asked for that.
+    pub suspended_since_usec: Option<u64>,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -72,6 +74,7 @@ impl TenantLedger {
             plan: Vec::new(),
             rollback_reason: None,
             proven: false,
+            suspended_since_usec: None,
         }
     }
 
@@ -90,8 +93,49 @@ impl TenantLedger {
         self.registered && self.target.is_some() && self.target == self.quarantined
     }
 
+    /// Whether somebody asked that it be left alone: it is not fetched.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.registered && self.suspended_since_usec.is_some()
+    }
+
+    /// Whether nothing is to be done for it because it is suspended. After a boot its verified commit is still started.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let restarts = self.target.is_some() && self.target == self.verified && !self.proven;
+        self.is_suspended() && !restarts
+    }
+
+    /// Leaves it alone from `now` on. What was begun is finished. Returns whether that changes anything.
+    pub fn suspend(&mut self, now_usec: u64) -> bool {
+        let changes = self.suspended_since_usec.is_none();
+        self.suspended_since_usec.get_or_insert(now_usec);
+        changes
+    }
+
+    /// Follows it again. Returns whether that changes anything.
+    pub fn resume(&mut self) -> bool {
+        self.suspended_since_usec.take().is_some()
+    }
+
+    /// Makes what was given up the target once more. Returns whether there is anything to be tried.
+    pub fn retry(&mut self) -> bool {
+        let Some(given_up) = self.quarantined.take() else { return false };
+        self.target = Some(given_up);
+        (self.reason, self.rollback_reason, self.proven) = (None, None, false);
+        true
+    }
+
+    /// The registry names it, or does not any more. Who comes back is not suspended.
+    pub fn register(&mut self, registered: bool) {
+        self.registered = registered;
+        if !registered {
+            self.suspended_since_usec = None;
+        }
+    }
+
     /// The host was booted: what was verified comes first, whatever was under way. What is wanted is looked at afterwards.
-    pub fn resume(&mut self) {
+    pub fn boot(&mut self) {
         self.proven = false;
         if let Some(verified) = &self.verified
             && self.target.as_ref() != Some(verified)
@@ -121,7 +165,7 @@ impl TenantLedger {
         }
         if self.target.as_ref() == Some(&desired) {
             // What was refused in between is gone from the repository.
-            if self.quarantined.is_none() && self.state != TenantState::Failed {
+            if self.state != TenantState::Failed {
                 self.reason = None;
             }
             return false;
@@ -154,7 +198,9 @@ impl TenantLedger {
         // A commit may be refused that runs already: its policy was narrowed, or a key revoked.
         let refused = self.state == TenantState::Refused && self.reason.is_some();
         let wanted = !refused && self.wanted.as_ref().is_none_or(|wanted| *wanted == target.revision);
-        let state = match (target.enabled, wanted, self.quarantined.is_some()) {
+        let given_up =
+            self.quarantined.as_ref().is_some_and(|given_up| Some(&given_up.revision) == self.wanted.as_ref());
+        let state = match (target.enabled, wanted, given_up) {
             (_, false, true) => TenantState::RolledBack,
             (_, false, false) => TenantState::Refused,
             (true, true, _) => TenantState::Verified,
@@ -200,119 +246,4 @@ impl TenantLedger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::world::desired;
-
-    fn verified(revision: char) -> TenantLedger {
-        let mut ledger = TenantLedger::new(0);
-        assert!(ledger.admit(desired("web", revision)));
-        ledger.settle(1);
-        assert_eq!(ledger.state, TenantState::Verified);
-        ledger
-    }
-
-    #[test]
-    fn a_commit_that_fails_goes_back_and_is_not_tried_again() {
-        let mut ledger = verified('a');
-        assert!(ledger.admit(desired("web", 'b')));
-        assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GoBack);
-        assert_eq!(ledger.target, Some(desired("web", 'a')));
-        ledger.settle(3);
-        assert_eq!((ledger.state, ledger.reason.as_deref()), (TenantState::RolledBack, Some("no start")));
-        assert!(!ledger.admit(desired("web", 'b')), "the quarantined commit was tried again");
-        ledger.settle(4);
-        assert_eq!(ledger.state, TenantState::RolledBack);
-        assert_eq!(ledger.floor, Some(desired("web", 'a').revision), "what did not hold has to be in no history");
-        assert!(ledger.admit(desired("web", 'c')));
-        ledger.settle(5);
-        assert_eq!(ledger.floor, Some(desired("web", 'c').revision));
-        assert_eq!((ledger.state, ledger.reason, ledger.since_usec), (TenantState::Verified, None, 5));
-    }
-
-    #[test]
-    fn a_first_commit_that_fails_has_nothing_to_go_back_to() {
-        let mut ledger = TenantLedger::new(0);
-        assert!(ledger.admit(desired("web", 'a')));
-        assert_eq!(ledger.fail("no start".to_owned(), 1), Verdict::GiveUp);
-        assert_eq!(ledger.state, TenantState::Failed);
-        assert!(ledger.gave_up());
-        let before = ledger.clone();
-        assert!(!ledger.admit(desired("web", 'a')), "the commit that failed was tried again");
-        assert_eq!(ledger, before);
-        assert!(ledger.admit(desired("web", 'b')));
-        assert!(!ledger.gave_up());
-    }
-
-    #[test]
-    fn what_runs_may_be_refused_later_and_be_admitted_again() {
-        let mut ledger = verified('a');
-        ledger.refuse(desired("web", 'a').revision, "the key is revoked".to_owned(), 2);
-        ledger.settle(3);
-        assert_eq!((ledger.state, ledger.reason.as_deref()), (TenantState::Refused, Some("the key is revoked")));
-        assert_eq!(ledger.verified, Some(desired("web", 'a')), "what runs is forgotten");
-        assert!(!ledger.admit(desired("web", 'a')));
-        ledger.settle(4);
-        assert_eq!((ledger.state, ledger.reason), (TenantState::Verified, None));
-    }
-
-    #[test]
-    fn a_first_commit_that_is_refused_stays_refused() {
-        let mut ledger = TenantLedger::new(0);
-        ledger.settle(1);
-        assert_eq!(ledger.state, TenantState::Pending);
-        ledger.refuse(desired("web", 'a').revision, "schema".to_owned(), 2);
-        ledger.settle(3);
-        assert_eq!(ledger.state, TenantState::Refused);
-        ledger.registered = false;
-        ledger.settle(4);
-        assert_eq!(ledger.state, TenantState::Stopped);
-    }
-
-    #[test]
-    fn a_rollback_that_fails_keeps_both_reasons() {
-        let mut ledger = verified('a');
-        assert!(ledger.admit(desired("web", 'b')));
-        assert_eq!(ledger.fail("first".to_owned(), 2), Verdict::GoBack);
-        assert_eq!(ledger.fail("second".to_owned(), 3), Verdict::GiveUp);
-        assert_eq!((ledger.reason.as_deref(), ledger.rollback_reason.as_deref()), (Some("first"), Some("second")));
-        assert_eq!(ledger.fail("third".to_owned(), 4), Verdict::GiveUp);
-        assert_eq!((ledger.reason.as_deref(), ledger.rollback_reason.as_deref()), (Some("first"), Some("third")));
-        assert!(!ledger.proven && !ledger.gave_up());
-        assert_eq!(ledger.target, Some(desired("web", 'a')), "the verified commit stays the target");
-    }
-
-    #[test]
-    fn a_boot_goes_to_the_verified_commit_and_then_on() {
-        let mut ledger = verified('a');
-        assert!(ledger.admit(desired("web", 'b')));
-        ledger.resume();
-        assert_eq!(ledger.target, Some(desired("web", 'a')));
-        assert!(ledger.admit(desired("web", 'b')), "what was under way is not taken up again");
-        let mut first = TenantLedger::new(0);
-        assert!(first.admit(desired("web", 'a')));
-        first.resume();
-        assert_eq!(first.target, Some(desired("web", 'a')));
-    }
-
-    #[test]
-    fn another_repository_has_nothing_to_go_back_to() {
-        let mut ledger = verified('a');
-        ledger.moved();
-        assert!(ledger.admit(desired("web", 'b')));
-        assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GiveUp);
-        assert!(ledger.gave_up());
-    }
-
-    #[test]
-    fn a_refused_commit_leaves_the_target_and_is_forgotten_when_reverted() {
-        let mut ledger = verified('a');
-        ledger.refuse(desired("web", 'b').revision, "schema".to_owned(), 2);
-        assert_eq!((ledger.state, &ledger.target), (TenantState::Refused, &Some(desired("web", 'a'))));
-        ledger.settle(3);
-        assert_eq!(ledger.state, TenantState::Refused);
-        assert!(!ledger.admit(desired("web", 'a')));
-        ledger.settle(4);
-        assert_eq!((ledger.state, ledger.reason), (TenantState::Verified, None));
-    }
-}
+mod tests;

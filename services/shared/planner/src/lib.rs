@@ -2,11 +2,13 @@
 //! is decided: the same function applies, verifies, recovers from a kill, repairs drift and goes back.
 
 pub mod allocate;
+pub mod history;
 pub mod ledger;
 pub mod plan;
 pub mod strategy;
 #[cfg(test)]
 mod world;
 
+pub use history::Event;
 pub use ledger::{TenantLedger, Verdict};
 pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};
