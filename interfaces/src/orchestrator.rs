@@ -28,7 +28,24 @@ object! {
         not_in_effect: Vec<String>,
         plan: Vec<String>,
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
+        limits: Vec<Limit>,
     }
+    /// A limit in effect.
+    Limit { what: String, value: String, most: String, place: String }
+    /// Where something on this host comes from.
+    Origin {
+        tenant: Option<TenantName>,
+        what: String,
+        repository: Option<RepositoryUrl>,
+        revision: Option<Revision>,
+        place: Option<String>,
+        registered: Option<String>,
+        system_revision: Option<Revision>,
+    }
+    /// Shows where something comes from.
+    Trace { what: String }
+    /// Where it comes from.
+    Origins { origins: Vec<Origin> }
     /// Something that became of a tenant.
     Event {
         tenant: TenantName,
@@ -130,6 +147,7 @@ impl Shaped for Class {
 
 errors! {
     NoSuchTenant { tenant: TenantName } = "no tenant {tenant} is registered"
+    NoSuchObject { what: String } = "nothing on this host that comes from a repository is called {what}"
     TenantSuspended { tenant: TenantName } = "{tenant} is suspended; to have it followed again, run: bitbuilder resume {tenant}"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
     AlreadyInitialized { url: RepositoryUrl } = "this host follows {url} already; to change that or whose signature counts, run: bitbuilder init --force --repository URL"
@@ -144,6 +162,7 @@ contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", 
     Watch => Tenants, Read, Required;
     Plan => Plans, Read, Supported;
     History => Events, Read, Supported;
+    Trace => Origins, Read, Ignored;
     Suspend => Changed, Administer, Ignored;
     Resume => Changed, Administer, Ignored;
     Retry => Changed, Administer, Ignored;

@@ -2,7 +2,7 @@
 
 use crate::{
     output::{Failure, Json},
-    verbs::{accept, init, list, logs, plan, shell, status, sync},
+    verbs::{accept, history, init, list, logs, pause, plan, shell, status, sync, trace},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -32,6 +32,7 @@ Exit codes:
   2   plan --exit-code: something would be done
   3   the commit was refused
   4   the commit failed and the last verified one runs again
+  5   the tenant is suspended
   64  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +49,16 @@ pub(crate) enum Verb {
     Accept(accept::Arguments),
     /// Show what a push would do, or what is about to be done.
     Plan(plan::Arguments),
+    /// Show what was admitted, refused, planned, verified and taken back, and when.
+    History(history::Arguments),
+    /// Show which line of which commit something comes from.
+    Trace(trace::Arguments),
+    /// Leave a tenant alone: what runs goes on, what is pushed waits.
+    Suspend(pause::Arguments),
+    /// Follow a suspended tenant's repository again.
+    Resume(pause::Arguments),
+    /// Try a commit again that did not hold.
+    Retry(pause::Arguments),
     /// Show what a tenant and its services said.
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
@@ -65,6 +76,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Sync(words) => sync::run(&services, words, json).await,
         Verb::Accept(words) => accept::run(&services, words).await,
         Verb::Plan(words) => plan::run(&services, words, json).await,
+        Verb::History(words) => history::run(&services, words, json).await,
+        Verb::Trace(words) => trace::run(&services, words, json).await,
+        Verb::Suspend(words) => pause::suspend(&services, words).await,
+        Verb::Resume(words) => pause::resume(&services, words).await,
+        Verb::Retry(words) => pause::retry(&services, words).await,
         Verb::Logs(words) => logs::run(&services, words).await,
         Verb::Shell(words) => shell::run(&words).await,
     }

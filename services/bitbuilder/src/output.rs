@@ -17,6 +17,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const CHANGES: u8 = 2;
 /// A commit was refused.
 pub(crate) const REFUSED: u8 = 3;
+/// The tenant is suspended.
+pub(crate) const SUSPENDED: u8 = 5;
 
 /// Why a verb did not do what it was for.
 pub(crate) type Failure = Box<dyn std::error::Error>;

@@ -1,7 +1,7 @@
 //! Tenants as a person reads them: a line each, or one in full.
 
 use crate::output;
-use interfaces::orchestrator::{HostStatus, TenantStatus};
+use interfaces::orchestrator::{HostStatus, Limit, TenantState, TenantStatus};
 use model::{Revision, text::printable_lines};
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String
     );
     text.truncate(text.trim_end().len());
     text.push('\n');
-    for remark in remarks(tenant) {
+    for remark in remarks(tenant, now_usec) {
         for (index, part) in remark.lines().enumerate() {
             let indent = if index == 0 { "  " } else { "    " };
             // Writing to a String cannot fail.
@@ -53,8 +53,15 @@ pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String
     text
 }
 
-fn remarks(tenant: &TenantStatus) -> Vec<String> {
+fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     let mut remarks = Vec::new();
+    if let Some(since) = tenant.suspended_since_u_sec {
+        remarks.push(format!(
+            "suspended {}; what is pushed waits for: bitbuilder resume {}",
+            ago(since, now_usec),
+            tenant.tenant
+        ));
+    }
     if let Some(reason) = &tenant.reason {
         remarks.push(format!("commit {}: {reason}", short(tenant.wanted.as_ref())));
     }
@@ -70,8 +77,8 @@ fn remarks(tenant: &TenantStatus) -> Vec<String> {
     remarks.iter().map(|remark| printable_lines(remark)).collect()
 }
 
-/// One tenant in full.
-pub(crate) fn tenant(tenant: &TenantStatus, now_usec: u64) -> String {
+/// One tenant in full, with what became of it last.
+pub(crate) fn tenant(tenant: &TenantStatus, history: &str, now_usec: u64) -> String {
     let mut text = tenants(std::slice::from_ref(tenant), now_usec);
     let whole = |revision: Option<&Revision>| revision.map_or("-".to_owned(), ToString::to_string);
     let _infallible = write!(
@@ -81,13 +88,47 @@ pub(crate) fn tenant(tenant: &TenantStatus, now_usec: u64) -> String {
         whole(tenant.verified.as_ref()),
         tenant.generation
     );
+    let width = tenant.limits.iter().map(|limit| limit.value.len()).max().unwrap_or(0);
+    for (index, Limit { what, value, most, place }) in tenant.limits.iter().enumerate() {
+        let label = if index == 0 { "limits" } else { "" };
+        let _infallible = writeln!(text, "  {label:10} {what:6} {value:width$}  at most {most}, set by {place}");
+    }
     if !tenant.plan.is_empty() {
         text.push_str("  last plan\n");
         for step in &tenant.plan {
             let _infallible = writeln!(text, "    {step}");
         }
     }
+    if !history.is_empty() {
+        let _infallible = write!(text, "  history\n{history}");
+    }
+    if let Some(next) = next(tenant) {
+        let _infallible = writeln!(text, "  next       {next}");
+    }
     text
+}
+
+/// What a person would run now, where there is something.
+pub(crate) fn next(tenant: &TenantStatus) -> Option<String> {
+    let name = &tenant.tenant;
+    if tenant.suspended_since_u_sec.is_some() {
+        return Some(format!("bitbuilder resume {name}"));
+    }
+    match tenant.state {
+        TenantState::Refused => {
+            Some(format!("bitbuilder plan {name} --repository PATH, until it is not refused, then push"))
+        }
+        TenantState::RolledBack | TenantState::Failed => {
+            Some(format!("bitbuilder logs {name}, then push what mends it, or bitbuilder retry {name}"))
+        }
+        TenantState::Pending | TenantState::Applying | TenantState::Verifying => {
+            Some(format!("bitbuilder sync {name} --wait"))
+        }
+        TenantState::Verified | TenantState::Stopped if tenant.unreachable.is_some() => {
+            Some(format!("bitbuilder sync {name} --wait, when the Git server answers"))
+        }
+        TenantState::Verified | TenantState::Stopped => None,
+    }
 }
 
 /// The system repository.
@@ -120,7 +161,10 @@ fn ago(then_usec: u64, now_usec: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use interfaces::orchestrator::TenantState;
+    fn limit(what: &str, value: &str, most: &str, place: &str) -> Limit {
+        let [what, value, most, place] = [what, value, most, place].map(str::to_owned);
+        Limit { what, value, most, place }
+    }
 
     fn status() -> TenantStatus {
         TenantStatus {
@@ -138,13 +182,20 @@ mod tests {
             unconverged: None,
             unreachable: Some("connection refused".to_owned()),
             not_in_effect: vec!["security".to_owned()],
-            plan: vec!["hot          start (it does not run)".to_owned()],
+            plan: vec!["hot          tenant-manager start (it does not run)".to_owned()],
+            suspended_since_u_sec: Some(65_000_000),
+            limits: vec![
+                limit("cores", "1", "2", "the built-in policy"),
+                limit("memory", "256M", "1G", "system:tenants/registry.json:9"),
+            ],
         }
     }
 
     #[test]
     fn a_tenant_reads_well() {
-        insta::assert_snapshot!(tenant(&status(), 125_000_000));
+        insta::assert_snapshot!(tenant(&status(), "    an event\n", 125_000_000));
+        let followed = TenantStatus { suspended_since_u_sec: None, ..status() };
+        assert!(next(&followed).is_some_and(|next| next.starts_with("bitbuilder plan web")));
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn reason(cause: &CallError<orchestrator::Error>) -> &'static str {
         CallError::Failed(
             orchestrator::Error::AlreadyInitialized { .. }
             | orchestrator::Error::TenantSuspended { .. }
+            | orchestrator::Error::NoSuchObject { .. }
             | orchestrator::Error::Failed { .. },
         )
         | CallError::Refused { .. }

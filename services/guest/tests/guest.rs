@@ -81,6 +81,7 @@ fn status(tenant: &str) -> TenantStatus {
         not_in_effect: vec!["secret".into()],
         plan: vec!["secret".into()],
         suspended_since_u_sec: None,
+        limits: Vec::new(),
     }
 }
 

@@ -225,7 +225,11 @@ impl Common {
         if changed {
             self.note(tenant, &planner::history::events(&before, &ledger, now_usec()));
             // Nobody may be watching.
-            let _unheard = self.changes.send(status::tenant(tenant, &ledger));
+            let status = {
+                let memory = self.store.memory();
+                status::tenant(tenant, &ledger, memory.host.registry.iter().find(|entry| entry.name == *tenant))
+            };
+            let _unheard = self.changes.send(status);
         }
         result
     }
@@ -246,6 +250,7 @@ impl Common {
     pub(crate) fn statuses(&self, concerns: impl Fn(&TenantName) -> bool) -> Vec<TenantStatus> {
         let memory = self.store.memory();
         let shown = memory.tenants.iter().filter(|(name, ledger)| ledger.registered && concerns(name));
-        shown.map(|(name, ledger)| status::tenant(name, ledger)).collect()
+        let entries: HashMap<&TenantName, _> = memory.host.registry.iter().map(|entry| (&entry.name, entry)).collect();
+        shown.map(|(name, ledger)| status::tenant(name, ledger, entries.get(name).copied())).collect()
     }
 }

@@ -15,6 +15,7 @@ mod slots;
 mod status;
 mod store;
 mod sync;
+mod trace;
 
 pub use engine::Engine;
 pub use session::Session;

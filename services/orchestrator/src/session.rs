@@ -6,8 +6,8 @@ use host::files::FileError;
 use interfaces::{
     Method,
     orchestrator::{
-        AcceptHistory, Changed, Describe, Error, Event, Events, History, Host, List, Plan, Plans, Resume, Retry,
-        SetRepository, Suspend, Sync, TenantStatus, Tenants, Watch,
+        AcceptHistory, Changed, Describe, Error, Event, Events, History, Host, List, Origins, Plan, Plans, Resume,
+        Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
 use model::{Reference, TenantName};
@@ -230,6 +230,12 @@ impl runtime::Session for Session {
             Plan::NAME => call.list(|wanted: Plan| self.engine.preview(wanted), |plans| Plans { plans }).await,
             History::NAME => {
                 call.list(|wanted: History| async move { self.history(&wanted) }, |events| Events { events }).await
+            }
+            Trace::NAME => {
+                let trace = |wanted: Trace| async move {
+                    self.engine.trace(&wanted.what).await.map(|origins| Origins { origins })
+                };
+                call.answer(trace).await
             }
             Suspend::NAME => call.answer(|wanted: Suspend| async move { self.engine.suspend(&wanted.tenant) }).await,
             Resume::NAME => call.answer(|wanted: Resume| async move { self.engine.resume(&wanted.tenant) }).await,

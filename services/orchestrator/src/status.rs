@@ -1,11 +1,15 @@
 //! What is remembered, as callers see it.
 
 use crate::store::HostLedger;
-use interfaces::orchestrator::{HostStatus, TenantStatus};
-use model::TenantName;
+use interfaces::orchestrator::{HostStatus, Limit, TenantStatus};
+use model::{
+    Limits, TenantName,
+    policy::{self, Policy},
+    registry::Registration,
+};
 use planner::TenantLedger;
 
-pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger) -> TenantStatus {
+pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger, entry: Option<&Registration>) -> TenantStatus {
     let shown = ledger.target.as_ref().or(ledger.verified.as_ref());
     TenantStatus {
         tenant: name.clone(),
@@ -27,7 +31,22 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger) -> TenantStatus {
         not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),
         plan: ledger.plan.clone(),
         suspended_since_u_sec: ledger.suspended_since_usec,
+        limits: entry.zip(shown).map(|(entry, desired)| limits(&entry.policy, &desired.limits)).unwrap_or_default(),
     }
+}
+
+/// What is in effect, and who set the most that could be.
+fn limits(policy: &Policy, limits: &Limits) -> Vec<Limit> {
+    fn limit<T: ToString>(what: &str, value: Option<&impl ToString>, most: &policy::Limit<T>) -> Option<Limit> {
+        let (value, place) = (value?.to_string(), most.place.clone());
+        Some(Limit { what: what.to_owned(), value, most: most.most.to_string(), place })
+    }
+    let found = [
+        limit("cores", limits.cpu_cores.as_ref(), &policy.cores),
+        limit("memory", limits.memory.as_ref(), &policy.memory),
+        limit("swap", limits.swap.as_ref(), &policy.swap),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {

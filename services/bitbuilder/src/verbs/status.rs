@@ -3,9 +3,11 @@
 use crate::{
     output::{self, Failure, Json, now_usec},
     table,
+    verbs::history::events_in,
 };
 use futures_util::StreamExt;
-use interfaces::orchestrator::{Describe, Host, HostStatus, List, TenantStatus, Watch};
+use interfaces::orchestrator::{Describe, Event, Events, History, Host, HostStatus, List, TenantStatus, Watch};
+use jiff::tz::TimeZone;
 use model::TenantName;
 use runtime::Client;
 use std::io;
@@ -26,6 +28,18 @@ struct Overview<'a> {
     tenants: &'a [TenantStatus],
 }
 
+/// One tenant in JSON: its status, and what a person would ask for next.
+#[derive(Debug, serde::Serialize)]
+struct InFull<'a> {
+    #[serde(flatten)]
+    status: &'a TenantStatus,
+    history: &'a [Event],
+    next: Option<String>,
+}
+
+/// Of a tenant's history.
+const LAST_EVENTS: u32 = 5;
+
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     match words.tenant {
         Some(tenant) => one(services, tenant, json).await,
@@ -35,11 +49,13 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
 }
 
 async fn one(services: &Client, tenant: TenantName, json: Json) -> Result<u8, Failure> {
-    let shown = services.call(&List { tenant: Some(tenant) }).await?.tenants;
+    let shown = services.call(&List { tenant: Some(tenant.clone()) }).await?.tenants;
+    let Events { events } = services.call(&History { tenant: Some(tenant), limit: Some(LAST_EVENTS) }).await?;
     for status in &shown {
-        output::json(json, status)?;
+        output::json(json, &InFull { status, history: &events, next: table::next(status) })?;
         if json == Json::Off {
-            output::text(&table::tenant(status, now_usec()))?;
+            let history = events_in(&events, &TimeZone::system(), "    ");
+            output::text(&table::tenant(status, &history, now_usec()))?;
         }
     }
     Ok(0)

@@ -6,7 +6,7 @@ use crate::{
     verbs::status::show,
 };
 use futures_util::StreamExt;
-use interfaces::orchestrator::{Describe, Host, Sync};
+use interfaces::orchestrator::{Describe, Host, Sync, TenantStatus};
 use model::names::RepositoryName;
 use runtime::Client;
 
@@ -23,8 +23,13 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
     let Arguments { tenant, wait } = words;
     let sync = Sync { tenant, wait: Some(wait) };
     if !wait {
-        services.call(&sync).await?;
-        return Ok(0);
+        let tenants = services.call(&sync).await?.tenants;
+        // Who asks for all of them wants to know of those that are followed.
+        let suspended = tenants.iter().find(|tenant| sync.tenant.is_some() && is_suspended(tenant));
+        return match suspended {
+            Some(status) => show(status, json).map(|()| output::SUSPENDED).map_err(Into::into),
+            None => Ok(0),
+        };
     }
     let mut changes = std::pin::pin!(services.stream(&sync).await?);
     let mut last = Vec::new();
@@ -38,5 +43,12 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
     if host.reason.is_some() {
         output::text(&table::host(&host))?;
     }
+    if sync.tenant.is_some() && last.iter().any(is_suspended) {
+        return Ok(output::SUSPENDED);
+    }
     Ok(output::exit_code(&host, &last))
+}
+
+fn is_suspended(tenant: &TenantStatus) -> bool {
+    tenant.suspended_since_u_sec.is_some()
 }
