@@ -21,6 +21,12 @@ const CALLS: usize = 20_000;
 pub(crate) struct Client {
     socket: PathBuf,
     method: String,
+    /// What is asked, in JSON
+    #[arg(long, default_value = "{}")]
+    parameters: String,
+    /// How often
+    #[arg(long, default_value_t = CALLS)]
+    calls: usize,
 }
 
 pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
@@ -76,11 +82,12 @@ pub(crate) fn client(arguments: &Client) -> Result<ExitCode> {
     let stream = UnixStream::connect(&arguments.socket).with_context(|| arguments.socket.display().to_string())?;
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
-    let mut request = serde_json::to_vec(&json!({ "method": arguments.method, "parameters": {} }))?;
+    let parameters: Value = serde_json::from_str(&arguments.parameters).context("the parameters are not JSON")?;
+    let mut request = serde_json::to_vec(&json!({ "method": arguments.method, "parameters": parameters }))?;
     request.push(0);
-    let mut took = Vec::with_capacity(CALLS);
+    let mut took = Vec::with_capacity(arguments.calls);
     let mut reply = Vec::new();
-    for _ in 0..CALLS {
+    for _ in 0..arguments.calls {
         let started = Instant::now();
         writer.write_all(&request)?;
         reply.clear();
