@@ -1,7 +1,7 @@
 //! Holds a request against everything that can refuse it: the registry, the other tenants, the machine, and what its own
 //! repository allows a commit to disturb. The same for a commit that was pushed and for one that may be.
 
-use crate::store::Memory;
+use crate::{manager, store::Memory};
 use interfaces::storage;
 use model::{
     DesiredTenant, Diagnostic, ImageName, Revision, Size, TenantName,
@@ -12,14 +12,8 @@ use model::{
     tree::Request,
 };
 use planner::strategy::exceeded;
-use runtime::{Client, foreign};
-use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::Path, sync::OnceLock, time::Duration};
-
-/// Where the service manager describes itself.
-const MANAGER: &str = "/run/systemd/io.systemd.Manager";
-/// It answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+use runtime::Client;
+use std::collections::BTreeSet;
 
 /// What the machine has for a root that is not made yet.
 #[derive(Debug, Clone)]
@@ -31,7 +25,7 @@ pub(crate) struct Ground {
 impl Ground {
     /// Nothing if somebody does not answer: what is not known refuses nobody.
     async fn look(services: &Client) -> Option<Self> {
-        let (described, systemd) = tokio::join!(services.call(&storage::Describe {}), systemd());
+        let (described, systemd) = tokio::join!(services.call(&storage::Describe {}), manager::version());
         match described {
             Ok(described) => Some(Self { described, systemd: systemd? }),
             Err(error) => {
@@ -71,32 +65,6 @@ impl Ground {
     }
 }
 
-/// systemd's version, asked for once: PID 1 does not change while this process runs but by a re-execution, after which it
-/// is no older.
-async fn systemd() -> Option<u32> {
-    static VERSION: OnceLock<u32> = OnceLock::new();
-    if let Some(version) = VERSION.get() {
-        return Some(*version);
-    }
-    match foreign::call(Path::new(MANAGER), "io.systemd.Manager.Describe", &json!({}), PATIENCE).await {
-        Ok((described, _)) => {
-            let version = version(&described)?;
-            Some(*VERSION.get_or_init(|| version))
-        }
-        Err(error) => {
-            tracing::warn!("systemd's version is not known: {}", runtime::chain(&error));
-            None
-        }
-    }
-}
-
-/// `262 (262-1)`, `262.1-2` or `262~rc1`: what comes before all else.
-fn version(described: &Value) -> Option<u32> {
-    let text = described["context"]["Version"].as_str().or_else(|| described["runtime"]["Version"].as_str())?;
-    let digits = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
-}
-
 /// Turns a request into what the tenant should be.
 pub(crate) fn admit(
     memory: &Memory,
@@ -132,19 +100,5 @@ fn needs_root(observed: &ObservedTenant, image: &ImageName) -> bool {
         Known::Known(Some(held)) => !held.intact || held.spec.image != *image,
         Known::Known(None) => true,
         Known::Unknown => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read_as_distributions_write_them() {
-        for (text, number) in [("262 (262-1)", 262), ("262.1-2", 262), ("v263", 263), ("262~rc1-1", 262)] {
-            assert_eq!(version(&json!({ "context": { "Version": text } })), Some(number), "{text}");
-            assert_eq!(version(&json!({ "runtime": { "Version": text } })), Some(number), "{text}");
-        }
-        assert_eq!(version(&json!({ "context": {} })), None);
     }
 }

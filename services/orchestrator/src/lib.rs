@@ -6,6 +6,7 @@ mod execute;
 mod fault;
 mod history;
 mod judge;
+mod manager;
 mod observe;
 mod pause;
 mod preview;
@@ -26,9 +27,6 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Where the ledger is kept.
 pub const LEDGER: &str = "/var/lib/bitbuilder/orchestrator";
 
-/// Differs from boot to boot (random(4)).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// Serves io.bitbuilder.Orchestrator until told to stop.
 ///
 /// # Errors
@@ -37,8 +35,7 @@ pub async fn serve() -> Result<(), Box<Error>> {
     let users = runtime::caller::HostUsers::look_up().map_err(|cause| Error::Users(cause).boxed())?;
     let store = store::Store::open(Path::new(LEDGER)).map_err(|cause| Error::Ledger(cause).boxed())?;
     let engine = Engine::new(store, runtime::Client::default());
-    let boot_id = std::fs::read_to_string(BOOT_ID).map_err(|cause| Error::Boot(cause).boxed())?;
-    engine.start(boot_id.trim());
+    engine.start(&manager::boot().await.map_err(|cause| Error::Boot(cause).boxed())?);
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Error::Signal(cause).boxed())?;
     let stopped = engine.clone();
     tokio::spawn(async move {
@@ -59,7 +56,7 @@ pub enum Error {
     #[error("cannot open the ledger")]
     Ledger(#[source] host::files::FileError),
     /// Whether the host was booted since is not known.
-    #[error("cannot read {BOOT_ID}")]
+    #[error("cannot read the kernel's boot id")]
     Boot(#[source] std::io::Error),
     /// SIGTERM cannot be caught.
     #[error("cannot watch for SIGTERM")]

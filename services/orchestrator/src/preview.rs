@@ -14,7 +14,7 @@ use model::{
     tree::{Request, Tree},
 };
 use planner::{Plan, TenantLedger, plan, plan_absence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What files are called whose repository is not known by a name.
 const NAMELESS: &str = "repository";
@@ -30,12 +30,13 @@ impl Engine {
 
     async fn preview_request(&self, tenant: Option<TenantName>, sent: Sent) -> TenantPlan {
         let label = tenant.as_ref().map_or(NAMELESS, TenantName::as_str);
-        let read = Request::read(label, &SentTree(&sent)).and_then(|request| match &tenant {
+        let tree = SentTree::of(&sent);
+        let read = Request::read(label, &tree).and_then(|request| match &tenant {
             Some(tenant) => Ok((tenant.clone(), request)),
             None => {
                 // Once more, so that what is wrong with it is said of the repository by its name.
                 let named = request.manifest.content.tenant.name;
-                Request::read(named.as_str(), &SentTree(&sent)).map(|request| (named, request))
+                Request::read(named.as_str(), &tree).map(|request| (named, request))
             }
         });
         let (tenant, request) = match read {
@@ -192,19 +193,28 @@ fn unregistered(tenant: &TenantName) -> Registration {
 }
 
 /// The files of a request that was sent.
-struct SentTree<'a>(&'a Sent);
+struct SentTree<'a> {
+    sent: &'a Sent,
+    files: HashSet<&'a str>,
+}
+
+impl<'a> SentTree<'a> {
+    fn of(sent: &'a Sent) -> Self {
+        Self { sent, files: sent.files.iter().map(String::as_str).collect() }
+    }
+}
 
 impl Tree for SentTree<'_> {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
         let text = match path {
-            manifest::PATH => Some(&self.0.metadata),
-            config::PATH => self.0.config.as_ref(),
+            manifest::PATH => Some(&self.sent.metadata),
+            config::PATH => self.sent.config.as_ref(),
             _ => None,
         };
         Ok(text.map(|text| text.clone().into_bytes()))
     }
 
     fn has(&self, path: &str) -> bool {
-        self.0.files.iter().any(|file| file == path)
+        self.files.contains(path)
     }
 }

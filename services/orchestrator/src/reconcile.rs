@@ -97,8 +97,13 @@ impl Engine {
         };
         let slot = slot?;
         let steps = plan(target, slot, &observed);
+        let retries = ledger.retrying && target.enabled;
+        let steps = if retries { steps.anew("somebody asked for another try") } else { steps };
         let changes = !steps.steps.is_empty();
         self.execute(tenant, &observed, &steps).await?;
+        if retries {
+            self.remember(tenant, |ledger, _| ledger.retrying = false);
+        }
         if changes {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;

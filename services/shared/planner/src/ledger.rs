@@ -42,6 +42,9 @@ pub struct TenantLedger {
     pub proven: bool,
     /// Since when it is left alone, in microseconds since 1970, if somebody asked for that.
     pub suspended_since_usec: Option<u64>,
+    /// Whether the target is to be started anew even if nothing differs: somebody asked for another try.
+    #[serde(default)]
+    pub retrying: bool,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -75,6 +78,7 @@ impl TenantLedger {
             rollback_reason: None,
             proven: false,
             suspended_since_usec: None,
+            retrying: false,
         }
     }
 
@@ -123,6 +127,7 @@ impl TenantLedger {
         let Some(given_up) = self.quarantined.take() else { return false };
         self.target = Some(given_up);
         (self.reason, self.rollback_reason, self.proven) = (None, None, false);
+        self.retrying = true;
         true
     }
 
@@ -174,7 +179,7 @@ impl TenantLedger {
         self.quarantined = None;
         self.reason = None;
         self.rollback_reason = None;
-        self.proven = false;
+        (self.proven, self.retrying) = (false, false);
         true
     }
 
@@ -213,13 +218,14 @@ impl TenantLedger {
         }
         self.verified = self.target.clone();
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
+        self.retrying = false;
         self.enter(state, now_usec);
     }
 
     /// The target did not hold.
     pub fn fail(&mut self, reason: String, now_usec: u64) -> Verdict {
         self.unconverged = None;
-        self.proven = false;
+        (self.proven, self.retrying) = (false, false);
         match &self.verified {
             Some(verified) if self.target.as_ref() != Some(verified) => {
                 self.quarantined = self.target.replace(verified.clone());

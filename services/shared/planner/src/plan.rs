@@ -245,6 +245,17 @@ fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Clas
 }
 
 impl Plan {
+    /// The same, with a restart if nothing in it starts the tenant anew: what ended in a tenant that runs does not begin
+    /// again by itself.
+    #[must_use]
+    pub fn anew(mut self, why: &str) -> Self {
+        let starts = self.steps.iter().any(|step| matches!(step.action, Action::Start | Action::Restart));
+        if !starts && self.unknown.is_empty() {
+            self.steps.push(Step { action: Action::Restart, class: Class::Restart, why: why.to_owned() });
+        }
+        self
+    }
+
     /// Whether everything is known and nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A model world for the planner's properties: it does what the services do, at once and without fail.
 
-use crate::plan::{Action, Class, Plan, plan};
+use crate::plan::{Action, Class, Plan, Step, plan};
 use model::{
     DesiredTenant, InstanceSpec, Limits, Size,
     identity::Slot,
@@ -232,6 +232,16 @@ proptest! {
             b
         };
         prop_assert!(hardest(&plan(&more, slot(), &world)) >= some);
+    }
+
+    #[test]
+    fn another_try_starts_the_tenant_once(mut world in any_observed(), desired in any_desired()) {
+        let desired = DesiredTenant { enabled: true, ..desired };
+        let again = plan(&desired, slot(), &world).anew("somebody asked");
+        let starts = |step: &&Step| matches!(step.action, Action::Start | Action::Restart);
+        prop_assert_eq!(again.steps.iter().filter(starts).count(), 1);
+        again.steps.iter().for_each(|step| apply(&mut world, &step.action));
+        prop_assert_eq!(plan(&desired, slot(), &world), Plan::default());
     }
 
     #[test]

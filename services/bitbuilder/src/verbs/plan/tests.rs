@@ -1,3 +1,5 @@
+//! Plans without a host: of a directory and of a commit, whatever their repository configures.
+
 use super::*;
 use interfaces::orchestrator::TenantPlan;
 use std::{fs, process::Stdio};

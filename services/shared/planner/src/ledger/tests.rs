@@ -145,12 +145,15 @@ fn a_retry_takes_up_what_was_given_up() {
     assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GoBack);
     ledger.settle(3);
     assert!(ledger.retry());
-    assert_eq!((&ledger.target, &ledger.reason), (&Some(desired("web", 'b')), &None));
+    assert_eq!((&ledger.target, &ledger.reason, ledger.retrying), (&Some(desired("web", 'b')), &None, true));
     assert_eq!(ledger.fail("again".to_owned(), 4), Verdict::GoBack, "the verified one is still there to go back to");
     let mut first = TenantLedger::new(0);
     assert!(first.admit(desired("web", 'a')));
     assert_eq!(first.fail("no start".to_owned(), 1), Verdict::GiveUp);
     assert!(first.retry() && !first.gave_up());
+    assert!(!first.admit(desired("web", 'a')) && first.retrying, "a look at the same commit takes nothing back");
+    first.settle(2);
+    assert!(!first.retrying);
 }
 
 #[test]
