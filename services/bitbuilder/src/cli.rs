@@ -2,7 +2,7 @@
 
 use crate::{
     output::{Failure, Json},
-    verbs::{init, list, logs, shell, status, sync},
+    verbs::{init, list, logs, shell, status, sync, validate},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -47,6 +47,8 @@ pub(crate) enum Verb {
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
     Shell(shell::Arguments),
+    /// Check a repository before it is pushed; needs no host.
+    Validate(validate::Arguments),
 }
 
 /// Does what the command line says. Gives the exit code.
@@ -60,6 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Sync(words) => sync::run(&services, words, json).await,
         Verb::Logs(words) => logs::run(&services, words).await,
         Verb::Shell(words) => shell::run(&words).await,
+        Verb::Validate(words) => validate::run(&words, json),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const USAGE: u8 = 64;
 /// It failed.
 const FAILED: u8 = 1;
 /// A commit was refused.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 
 /// Why a verb did not do what it was for.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -72,10 +72,9 @@ pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     tenants.iter().map(|tenant| code(tenant.state)).chain([registry]).max_by_key(worst).unwrap_or(0)
 }
 
-/// A colour for a state, if colours are wanted (<https://no-color.org>).
+/// A colour for a state.
 pub(crate) fn paint(state: TenantState, text: &str) -> String {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || !io::stdout().is_terminal();
-    if plain {
+    if !colours() {
         return text.to_owned();
     }
     let colour = match state {
@@ -86,6 +85,19 @@ pub(crate) fn paint(state: TenantState, text: &str) -> String {
         TenantState::Failed => 31,
     };
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}
+
+/// A diagnostic's text, its `error:` in red where colours are wanted.
+pub(crate) fn error_head(text: &str) -> String {
+    match text.strip_prefix("error:") {
+        Some(rest) if colours() => format!("\u{1b}[1;31merror:\u{1b}[0m{rest}"),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
+/// Whether colours are wanted (<https://no-color.org>).
+fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// Microseconds since 1970.

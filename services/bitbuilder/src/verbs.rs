@@ -6,3 +6,4 @@ pub(crate) mod logs;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod validate;

@@ -4,20 +4,19 @@ use crate::{
     engine::{Engine, Look},
     store::now_usec,
 };
-use host::files;
+use host::{files, worktree::WorkTree};
 use interfaces::{git_sync, tenant as instance};
 use model::{
     Diagnostic, Reference, RepositoryUrl, Revision, TenantName,
     admission::{self, Host},
     desired::DesiredTenant,
-    document::LARGEST_DOCUMENT,
     names::RepositoryName,
     registry::Registration,
-    tree::{Request, System, Tree},
+    tree::{Request, System},
 };
 use planner::TenantLedger;
 use runtime::client::CallError;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tracing::{info, warn};
 
 /// A commit that was fetched and checked out.
@@ -75,7 +74,7 @@ impl Engine {
             (url, memory.host.reference.clone().unwrap_or_else(Reference::main))
         };
         let read = match self.fetch(&RepositoryName::system(), &url, &reference).await {
-            Ok(checkout) => match System::read("system", &Files(&checkout.path)) {
+            Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system.registrations)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
             },
@@ -185,7 +184,7 @@ impl Engine {
                         .collect();
                     let registered = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
                     let host = Host { others: &others, registered: &registered, machine: None };
-                    Request::read(tenant.as_str(), &Files(&checkout.path))
+                    Request::read(tenant.as_str(), &WorkTree::at(&checkout.path))
                         .and_then(|request| admission::admit(&request, entry, &checkout.revision, &host))
                         .map_err(|faults| (checkout.revision, in_full(&faults)))
                 }
@@ -240,23 +239,6 @@ fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName>
 fn moved_away(before: &[Registration], after: &[Registration]) -> Vec<TenantName> {
     let moved = |old: &&Registration| after.iter().any(|new| new.name == old.name && new.repository != old.repository);
     before.iter().filter(moved).map(|entry| entry.name.clone()).collect()
-}
-
-/// A checkout, whose every path is the repository owner's and leads nowhere else.
-struct Files<'a>(&'a Path);
-
-impl Tree for Files<'_> {
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        match files::read_beneath(self.0, Path::new(path), LARGEST_DOCUMENT) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_absent() => Ok(None),
-            Err(error) => Err(error.cause.to_string()),
-        }
-    }
-
-    fn has(&self, path: &str) -> bool {
-        matches!(self.read(path), Ok(Some(_)))
-    }
 }
 
 fn in_full(faults: &[Diagnostic]) -> String {

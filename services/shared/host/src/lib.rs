@@ -1,4 +1,5 @@
-//! Effects that several services use: commands, files, records that survive a kill, turns, and the service manager.
+//! Effects that several services use: commands, files, records that survive a kill, turns, and the service manager,
+//! and repositories' work trees.
 
 pub mod command;
 pub mod files;
@@ -6,3 +7,4 @@ pub mod lines;
 pub mod records;
 pub mod systemd;
 pub mod turns;
+pub mod worktree;
