@@ -14,6 +14,7 @@ mod root;
 mod tally;
 mod test;
 mod tools;
+mod update;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Verb {
     BenchClient(bench::Client),
     /// Check format, lints, documentation and dependencies
     Check,
+    /// Write anew what is made from the code: JSON Schemas, and tables in the documentation
+    Update,
 }
 
 fn main() -> ExitCode {
@@ -65,5 +68,6 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::BenchClient(arguments) => bench::client(&arguments),
         Verb::Check => check::run(),
+        Verb::Update => update::run(),
     }
 }

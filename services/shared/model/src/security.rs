@@ -86,7 +86,8 @@ checked_text!(
     Capability,
     "a capability",
     "a name from capabilities(7), as CAP_NET_ADMIN",
-    |text| CAPABILITIES.contains(&text)
+    |text| CAPABILITIES.contains(&text),
+    schema { "enum": CAPABILITIES.as_slice() }
 );
 
 checked_text!(
@@ -101,7 +102,8 @@ checked_text!(
                 && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
                 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         }
-    }
+    },
+    schema { "anyOf": [{ "pattern": "^[a-z_][a-z0-9_]{0,39}$" }, { "enum": SYSCALL_GROUPS }] }
 );
 
 checked_text!(
@@ -109,7 +111,8 @@ checked_text!(
     SelinuxContext,
     "an SELinux context",
     "1 to 255 letters, digits, '_', '-', '.', ',' and ':'",
-    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b)),
+    schema { "pattern": "^[A-Za-z0-9_.,:-]{1,255}$" }
 );
 
 checked_text!(
@@ -120,5 +123,6 @@ checked_text!(
     |text| match text.strip_prefix("SHA256:") {
         Some(digest) => digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b)),
         None => matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_lowercase()),
-    }
+    },
+    schema { "pattern": "^(SHA256:[A-Za-z0-9+/]{43}|[0-9A-F]{40}|[0-9A-F]{64})$" }
 );

@@ -109,3 +109,18 @@ fn nothing_in_the_directory_makes_it_hang_or_tell_what_is_elsewhere() {
     let shown = text(&tenant(&WorkTree::at(hostile.path()), None), hostile.path());
     assert!(!shown.contains('\u{1b}'), "{shown}");
 }
+
+#[test]
+fn the_examples_are_accepted() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/examples");
+    let system = examples.join("system");
+    assert!(super::system(&WorkTree::at(&system)).valid);
+    let registry = System::read("", &WorkTree::at(&system)).unwrap();
+    for registered in registry.registrations {
+        let path = examples.join(format!("tenant-{}", registered.name));
+        for system in [None, Some(system.clone())] {
+            let words = Arguments { path: path.clone(), kind: None, system };
+            assert_eq!(run(&words, Json::Off).ok(), Some(0), "{}", path.display());
+        }
+    }
+}
