@@ -2,6 +2,7 @@
 
 mod memory;
 mod push;
+mod validate;
 mod varlink;
 
 pub(crate) use varlink::{Client, client};
@@ -17,7 +18,7 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory
+    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, validate
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -50,8 +51,12 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 3] =
-    [("varlink-call", varlink::measure), ("push-ready", push::measure), ("idle-memory", memory::measure)];
+const MEASURES: [(&str, Measure); 4] = [
+    ("validate", validate::measure),
+    ("varlink-call", varlink::measure),
+    ("push-ready", push::measure),
+    ("idle-memory", memory::measure),
+];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     root::become_root()?;

@@ -30,7 +30,7 @@ enum Verb {
     #[command(subcommand)]
     Host(host::Verb),
     /// Build the Debian package and print its path
-    Package,
+    Package(package::Arguments),
     /// Show what the product does, on a host of its own
     Demo(demo::Arguments),
     /// Run every test, on this machine and on test hosts
@@ -59,10 +59,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Host(verb) => host::run(verb),
-        Verb::Package => {
-            println!("{}", package::build()?.display());
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Package(arguments) => package::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),

@@ -1,8 +1,9 @@
 //! The words of the command line.
 
 use crate::{
+    exit,
     output::{Failure, Json},
-    verbs::{init, list, logs, shell, status, sync, validate},
+    verbs::{completion, init, list, logs, man, shell, status, sync, validate},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -13,25 +14,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follow Git: this host and its tenants are what their repositories say.
 #[derive(Debug, Parser)]
-#[command(name = "bitbuilder", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "bitbuilder", version, max_term_width = 100, after_help = exit::help())]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,
     /// Print JSON instead of text.
     #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "off", num_args = 0..=1, default_missing_value = "pretty", require_equals = true)]
     pub(crate) json: Json,
+    /// Do not show long text through a pager.
+    #[arg(long, global = true)]
+    pub(crate) no_pager: bool,
     /// Where the sockets of the services are.
     #[arg(long, global = true, hide = true, default_value = runtime::client::RUNTIME_DIRECTORY)]
     pub(crate) sockets: PathBuf,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done, or nothing to do
-  1   it failed
-  3   the commit was refused
-  4   the commit failed and the last verified one runs again
-  64  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -49,6 +45,24 @@ pub(crate) enum Verb {
     Shell(shell::Arguments),
     /// Check a repository before it is pushed; needs no host.
     Validate(validate::Arguments),
+    /// Print a shell's completion script.
+    Completion(completion::Arguments),
+    /// Write the manual's pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
+}
+
+impl Arguments {
+    /// Whether a person reads this to its end: not while it goes on, and not what another program reads.
+    pub(crate) fn is_paged(&self) -> bool {
+        let ends = match &self.verb {
+            Verb::Status(words) => !words.watch,
+            Verb::Logs(words) => !words.follow,
+            Verb::List | Verb::Validate(_) => true,
+            Verb::Init(_) | Verb::Sync(_) | Verb::Shell(_) | Verb::Completion(_) | Verb::Man(_) => false,
+        };
+        ends && self.json == Json::Off && !self.no_pager
+    }
 }
 
 /// Does what the command line says. Gives the exit code.
@@ -56,13 +70,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let services = Client::in_directory(&arguments.sockets).waiting(PATIENCE);
     let json = arguments.json;
     match arguments.verb {
-        Verb::Init(words) => init::run(&services, words).await,
+        Verb::Init(words) => init::run(&services, words, json).await,
         Verb::Status(words) => status::run(&services, words, json).await,
         Verb::List => list::run(&services, json).await,
         Verb::Sync(words) => sync::run(&services, words, json).await,
-        Verb::Logs(words) => logs::run(&services, words).await,
+        Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
         Verb::Validate(words) => validate::run(&words, json),
+        Verb::Completion(words) => completion::run(&words),
+        Verb::Man(words) => man::run(&words),
     }
 }
 
@@ -90,5 +106,15 @@ mod tests {
         }
         assert!(Arguments::try_parse_from(["bitbuilder", "status", "--json"]).is_ok());
         assert!(Arguments::try_parse_from(["bitbuilder", "--json=short", "status"]).is_ok());
+    }
+
+    #[test]
+    fn what_goes_on_or_is_for_programs_has_no_pager() {
+        let paged = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap().is_paged();
+        assert!(paged("bitbuilder status") && paged("bitbuilder logs web"));
+        for line in ["status --watch", "logs web -f", "status --json", "status --no-pager", "sync --wait", "shell web"]
+        {
+            assert!(!paged(&format!("bitbuilder {line}")), "{line}");
+        }
     }
 }

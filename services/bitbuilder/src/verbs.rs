@@ -1,8 +1,10 @@
 //! What each word of the command does: a file each, with its arguments, a call or two, and how the reply is shown.
 
+pub(crate) mod completion;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -1,12 +1,16 @@
 //! `bitbuilder validate`: what a host would say of a repository, said to its owner before a push. Needs no host.
 
-use crate::output::{self, Failure, Json};
+use crate::{
+    exit,
+    output::{self, Failure, Json},
+};
 use clap::ValueEnum;
 use host::worktree::WorkTree;
 use model::{
     Diagnostic, Revision, TenantName,
     admission::{self, Host},
     config, manifest, path, registry,
+    text::printable,
     tree::{Request, System, Tree},
 };
 use serde::Serialize;
@@ -90,7 +94,7 @@ pub(crate) fn run(words: &Arguments, json: Json) -> Result<u8, Failure> {
     if json == Json::Off {
         output::text(&text(&report, &words.path))?;
     }
-    Ok(if report.valid { 0 } else { output::REFUSED })
+    Ok(if report.valid { 0 } else { exit::REFUSED })
 }
 
 fn open(path: &Path) -> Result<WorkTree, ValidateError> {
@@ -177,7 +181,7 @@ fn text(report: &Report, path: &Path) -> String {
         1 => format!("is refused as a {kind} repository: 1 fault"),
         count => format!("is refused as a {kind} repository: {count} faults"),
     };
-    let _infallible = writeln!(text, "{} {verdict}", path.display());
+    let _infallible = writeln!(text, "{} {verdict}", printable(&path.display().to_string()));
     text
 }
 

@@ -1,3 +1,5 @@
+//! Requests on both sides of each limit.
+
 use super::*;
 use crate::tree::Tree;
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! Documents that say everything that the machinery can tell apart.
+
 #![allow(unreachable_pub, reason = "what is declared in a document is public, and this one is a test's")]
 
 use super::{

@@ -1,0 +1,103 @@
+//! What the package gives a person at a terminal: completion, manual pages, a pager, a check of repositories, and failures that
+//! name the next command.
+
+use anyhow::Result;
+use integration_tests::Scene;
+use serde_json::Value;
+use test_host::Host;
+
+fn scene() -> Result<Scene> {
+    Scene::boot(Host::builder(""))
+}
+
+#[test]
+fn shells_complete_and_the_manual_reads() -> Result<()> {
+    let scene = scene()?;
+    let offered = scene.must(
+        "source /usr/share/bash-completion/completions/bitbuilder
+         complete -p bitbuilder
+         COMP_WORDS=(bitbuilder va) COMP_CWORD=1; _bitbuilder bitbuilder va bitbuilder; echo \"${COMPREPLY[*]}\"",
+    )?;
+    assert!(offered.contains("-F _bitbuilder") && offered.ends_with("validate\n"), "{offered}");
+    // The image leaves manual pages of Debian's packages out; ours are read from the package itself.
+    let shipped = scene.must("dpkg-query --listfiles bitbuilder")?;
+    for file in [
+        "/usr/share/man/man1/bitbuilder.1.gz",
+        "/usr/share/man/man1/bitbuilder-status.1.gz",
+        "/usr/share/zsh/vendor-completions/_bitbuilder",
+        "/usr/share/fish/vendor_completions.d/bitbuilder.fish",
+        "/usr/share/bitbuilder/schemas/metadata.schema.json",
+        "/usr/share/doc/bitbuilder/examples/tenant-web/.gitops/config.yaml",
+    ] {
+        assert!(shipped.lines().any(|line| line == file), "the package has no {file}:\n{shipped}");
+    }
+    // Any request that is none of man(7)'s, and a font that nobody ends, would be a warning.
+    let wrong = scene.must(
+        "bitbuilder man /tmp/man
+         grep --no-filename '^\\.' /tmp/man/*.1 | grep -vE '^\\.(TH|SH|SS|TP|PP|RS|RE|br|ie|el)( |$)' || true",
+    )?;
+    assert_eq!(wrong, "");
+    Ok(())
+}
+
+#[test]
+fn a_repository_is_checked_where_it_is() -> Result<()> {
+    let scene = scene()?;
+    scene.must(
+        "cp -a /usr/share/doc/bitbuilder/examples /srv/examples && cd /srv/examples
+         bitbuilder validate system && bitbuilder validate tenant-worker --system system
+         test -x tenant-web/scripts/check-page && cd tenant-web && bitbuilder validate --system ../system",
+    )?;
+    let wrong = scene.host.sh("cd /srv/examples/tenant-web && sed -i s/8080/80/ metadata.json && bitbuilder validate --json --system ../system")?;
+    let report: Value = serde_json::from_str(&wrong.stdout)?;
+    assert_eq!((wrong.code, &report["valid"], &report["kind"]), (3, &Value::Bool(false), &Value::from("tenant")));
+    let message = report["diagnostics"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("set by system:policies/public.json:"), "{report:#}");
+    assert_eq!(scene.bitbuilder(&["validate", "/etc"])?.code, 1);
+    assert_eq!(scene.bitbuilder(&["validate", "--kind", "what"])?.code, 64);
+    Ok(())
+}
+
+#[test]
+fn long_text_goes_through_a_pager_and_only_at_a_terminal() -> Result<()> {
+    let scene = scene()?;
+    scene.host.write("/usr/local/bin/shout", "#!/bin/sh\nexec tr a-z A-Z\n")?;
+    scene.must("chmod +x /usr/local/bin/shout")?;
+    let at_terminal = |environment: &str, words: &str| {
+        scene.must(&format!(
+            "env TERM=xterm {environment} timeout 20 script --quiet --return --command 'bitbuilder {words}' /dev/null </dev/null || true"
+        ))
+    };
+    assert!(at_terminal("PAGER=shout", "status")?.contains("THIS HOST FOLLOWS NO"));
+    assert!(at_terminal("PAGER=shout", "status --no-pager")?.contains("This host follows no"));
+    assert!(at_terminal("PAGER=cat", "status")?.contains("This host follows no"));
+    assert!(at_terminal("PAGER=no-such-pager", "status")?.contains("This host follows no"));
+    assert!(at_terminal("PAGER=shout", "status --json")?.contains("\"host\""));
+    assert!(at_terminal("PAGER=shout SUDO_UID=1000", "status")?.contains("This host follows no"));
+    assert!(scene.must("PAGER=shout bitbuilder status")?.contains("This host follows no"));
+    assert!(at_terminal("PAGER=cat", "status")?.contains("\u{1b}[32m"));
+    assert!(!at_terminal("PAGER=cat NO_COLOR=1", "doctor")?.contains('\u{1b}'));
+    Ok(())
+}
+
+#[test]
+fn a_failure_names_the_next_command() -> Result<()> {
+    let scene = scene()?;
+    let said = |script: &str| -> Result<String> {
+        let output = scene.host.sh(script)?;
+        assert_eq!(output.code, 1, "{output:?}");
+        Ok(output.stderr)
+    };
+    let stranger = said("setpriv --reuid=65534 --regid=65534 --clear-groups bitbuilder status")?;
+    assert!(stranger.contains("members of the group bitbuilder may look"), "{stranger}");
+    assert!(said("bitbuilder status nobody")?.contains("next: bitbuilder list"));
+    assert!(said("bitbuilder logs nobody")?.contains("next: "));
+    assert!(said("bitbuilder shell nobody </dev/null")?.contains("next: bitbuilder status nobody"));
+    assert!(said("bitbuilder --sockets=/absent status")?.contains("next: bitbuilder doctor"));
+    scene.must("systemctl stop bitbuilder-orchestrator.socket bitbuilder-orchestrator.service")?;
+    let silent = said("bitbuilder status")?;
+    let next = silent.lines().find_map(|line| line.trim().strip_prefix("next: ")).unwrap_or_default().to_owned();
+    assert_eq!(next, "systemctl start bitbuilder-orchestrator.socket", "{silent}");
+    scene.must(&format!("{next} && bitbuilder status"))?;
+    Ok(())
+}
