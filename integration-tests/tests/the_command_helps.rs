@@ -10,6 +10,8 @@ fn scene() -> Result<Scene> {
     Scene::boot(Host::builder(""))
 }
 
+const COMMAND: &str = "bitbuilder doctor --json=short";
+
 #[test]
 fn shells_complete_and_the_manual_reads() -> Result<()> {
     let scene = scene()?;
@@ -75,7 +77,7 @@ fn long_text_goes_through_a_pager_and_only_at_a_terminal() -> Result<()> {
     assert!(at_terminal("PAGER=shout", "status --json")?.contains("\"host\""));
     assert!(at_terminal("PAGER=shout SUDO_UID=1000", "status")?.contains("This host follows no"));
     assert!(scene.must("PAGER=shout bitbuilder status")?.contains("This host follows no"));
-    assert!(at_terminal("PAGER=cat", "status")?.contains("\u{1b}[32m"));
+    assert!(at_terminal("PAGER=cat", "doctor")?.contains("\u{1b}[32m"));
     assert!(!at_terminal("PAGER=cat NO_COLOR=1", "doctor")?.contains('\u{1b}'));
     Ok(())
 }
@@ -99,5 +101,72 @@ fn a_failure_names_the_next_command() -> Result<()> {
     let next = silent.lines().find_map(|line| line.trim().strip_prefix("next: ")).unwrap_or_default().to_owned();
     assert_eq!(next, "systemctl start bitbuilder-orchestrator.socket", "{silent}");
     scene.must(&format!("{next} && bitbuilder status"))?;
+    Ok(())
+}
+
+/// What the doctor says of one thing.
+fn finding(scene: &Scene, check: &str) -> Result<(String, String)> {
+    let output = scene.host.sh(COMMAND)?;
+    let findings: Vec<Value> = serde_json::from_str(&output.stdout)?;
+    let any_fails = findings.iter().any(|finding| finding["verdict"] == "fail");
+    assert_eq!(output.code, i32::from(any_fails), "{findings:#?}");
+    let worst = findings
+        .iter()
+        .filter(|finding| finding["check"] == check)
+        .max_by_key(|finding| ["ok", "warn", "fail"].iter().position(|verdict| finding["verdict"] == *verdict));
+    let text = |field: &str| worst.and_then(|finding| finding[field].as_str()).unwrap_or_default().to_owned();
+    Ok((text("verdict"), text("mend")))
+}
+
+#[test]
+fn the_doctor_names_what_is_missing_and_its_command_mends_it() -> Result<()> {
+    let scene = scene()?;
+    scene.follow(&[])?;
+    scene.bitbuilder(&["sync", "--wait"])?;
+    // Of the test host itself: controllers and the clock belong to the machine below.
+    let well = scene.host.sh("bitbuilder doctor")?;
+    assert_eq!(well.code, 0, "{}", well.stdout);
+    assert!(!well.stdout.contains("FAIL") && well.stdout.contains("OK    base images"), "{}", well.stdout);
+
+    let broken_and_mended = [
+        ("networkd", "systemctl stop systemd-networkd.service systemd-networkd.socket systemd-networkd-varlink.socket"),
+        ("io.bitbuilder.Network", "systemctl mask --now bitbuilder-network.socket"),
+        ("io.bitbuilder.Storage", "systemctl stop bitbuilder-storage.socket bitbuilder-storage.service"),
+        ("forwarding", "echo 0 > /proc/sys/net/ipv4/conf/all/forwarding"),
+    ];
+    for (check, break_it) in broken_and_mended {
+        assert_eq!(finding(&scene, check)?.0, "ok", "{check} before");
+        scene.must(break_it)?;
+        let (verdict, mend) = finding(&scene, check)?;
+        assert_eq!(verdict, "fail", "{check} after: {break_it}");
+        scene.must(&mend)?;
+        assert_eq!(finding(&scene, check)?.0, "ok", "{check} mended by: {mend}");
+    }
+
+    let broken = [
+        (
+            "base images",
+            "mv /var/lib/machines/debian /var/lib/machines/.debian.away",
+            "mmdebstrap",
+            "mv /var/lib/machines/.debian.away /var/lib/machines/debian",
+        ),
+        ("git", "mv /usr/bin/git /usr/bin/git.away", "apt install git", "mv /usr/bin/git.away /usr/bin/git"),
+        (
+            "system repository",
+            "mv /srv/git/system /srv/git/away; bitbuilder sync --wait || true",
+            "bitbuilder sync system --wait",
+            "mv /srv/git/away /srv/git/system; bitbuilder sync system --wait",
+        ),
+    ];
+    for (check, break_it, mend, repair) in broken {
+        scene.must(break_it)?;
+        let (verdict, said) = finding(&scene, check)?;
+        assert!(verdict == "fail" && said.contains(mend), "{check}: {verdict}, {said}");
+        scene.must(repair)?;
+        assert_eq!(finding(&scene, check)?.0, "ok", "{check} after: {repair}");
+    }
+
+    let stranger = scene.host.sh(&format!("setpriv --reuid=65534 --regid=65534 --clear-groups {COMMAND}"))?;
+    assert!(stranger.code == 0 && stranger.stdout.contains("not known"), "{stranger:?}");
     Ok(())
 }

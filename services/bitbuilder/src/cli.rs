@@ -3,7 +3,7 @@
 use crate::{
     exit,
     output::{Failure, Json},
-    verbs::{completion, init, list, logs, man, shell, status, sync, validate},
+    verbs::{completion, doctor, init, list, logs, man, shell, status, sync, validate},
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -45,6 +45,8 @@ pub(crate) enum Verb {
     Shell(shell::Arguments),
     /// Check a repository before it is pushed; needs no host.
     Validate(validate::Arguments),
+    /// Show what this host lacks, and the command that mends it.
+    Doctor,
     /// Print a shell's completion script.
     Completion(completion::Arguments),
     /// Write the manual's pages.
@@ -58,7 +60,7 @@ impl Arguments {
         let ends = match &self.verb {
             Verb::Status(words) => !words.watch,
             Verb::Logs(words) => !words.follow,
-            Verb::List | Verb::Validate(_) => true,
+            Verb::List | Verb::Validate(_) | Verb::Doctor => true,
             Verb::Init(_) | Verb::Sync(_) | Verb::Shell(_) | Verb::Completion(_) | Verb::Man(_) => false,
         };
         ends && self.json == Json::Off && !self.no_pager
@@ -77,6 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
         Verb::Validate(words) => validate::run(&words, json),
+        Verb::Doctor => doctor::run(&services, &arguments.sockets, json).await,
         Verb::Completion(words) => completion::run(&words),
         Verb::Man(words) => man::run(&words),
     }
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn what_goes_on_or_is_for_programs_has_no_pager() {
         let paged = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap().is_paged();
-        assert!(paged("bitbuilder status") && paged("bitbuilder logs web"));
+        assert!(paged("bitbuilder status") && paged("bitbuilder logs web") && paged("bitbuilder doctor"));
         for line in ["status --watch", "logs web -f", "status --json", "status --no-pager", "sync --wait", "shell web"]
         {
             assert!(!paged(&format!("bitbuilder {line}")), "{line}");

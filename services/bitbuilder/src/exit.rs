@@ -12,7 +12,7 @@ pub(crate) const USAGE: u8 = 64;
 /// Each code and what it means.
 pub(crate) const CODES: [(u8, &str); 5] = [
     (0, "done, or nothing to do"),
-    (FAILED, "it failed"),
+    (FAILED, "it failed; `doctor`: this host lacks something"),
     (REFUSED, "`sync --wait`: a commit was refused; `validate`: a host would refuse it"),
     (ROLLED_BACK, "`sync --wait`: a commit failed and the last verified one runs again"),
     (USAGE, "the command line is wrong"),

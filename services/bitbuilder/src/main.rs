@@ -1,6 +1,7 @@
 //! `bitbuilder`: what a person or a script says to this host. A client of the Varlink interfaces and nothing more.
 
 mod cli;
+mod doctor;
 mod exit;
 mod hint;
 mod output;

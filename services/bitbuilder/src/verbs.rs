@@ -1,6 +1,7 @@
 //! What each word of the command does: a file each, with its arguments, a call or two, and how the reply is shown.
 
 pub(crate) mod completion;
+pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
