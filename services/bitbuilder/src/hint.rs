@@ -33,7 +33,7 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn of_call<E: Error>(error: &CallError<E>, of_reply: impl FnOnce(&E) -> Option<String>) -> Option<String> {
     match error {
-        CallError::Unreachable { service, .. } => Some(unreachable(service)),
+        CallError::Unreachable { service, cause } => Some(unreachable(service, &**cause)),
         CallError::TimedOut { service, .. } => {
             Service::at(service).map(|service| format!("journalctl --pager-end --unit={}", service.unit))
         }
@@ -48,9 +48,11 @@ fn of_call<E: Error>(error: &CallError<E>, of_reply: impl FnOnce(&E) -> Option<S
     }
 }
 
-fn unreachable(path: &str) -> String {
+fn unreachable(path: &str, cause: &dyn Error) -> String {
+    // A socket that was stopped leaves its name.
+    let nobody_listens = !Path::new(path).exists() || cause.to_string().contains("Connection refused");
     match Service::at(path) {
-        Some(service) if Path::new(path).exists() => {
+        Some(service) if !nobody_listens => {
             format!("systemctl restart {}; journalctl --pager-end --unit={}", service.socket, service.unit)
         }
         Some(service) if Path::new(path).parent().is_some_and(Path::exists) => {
@@ -84,18 +86,20 @@ mod tests {
 
     type Call = CallError<orchestrator::Error>;
 
-    fn unreachable_at(path: &Path) -> Option<String> {
+    fn unreachable_at(path: &Path, cause: &str) -> Option<String> {
         let service = path.join("io.bitbuilder.Orchestrator").display().to_string();
-        next(&Call::Unreachable { service, cause: "no such file".into() })
+        next(&Call::Unreachable { service, cause: cause.into() })
     }
 
     #[test]
     fn who_does_not_answer_is_started() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(unreachable_at(directory.path()).unwrap(), "systemctl start bitbuilder-orchestrator.socket");
-        assert_eq!(unreachable_at(&directory.path().join("absent")).unwrap(), "bitbuilder doctor");
+        let start = "systemctl start bitbuilder-orchestrator.socket";
+        assert_eq!(unreachable_at(directory.path(), "No such file or directory").unwrap(), start);
+        assert_eq!(unreachable_at(&directory.path().join("absent"), "").unwrap(), "bitbuilder doctor");
         std::fs::write(directory.path().join("io.bitbuilder.Orchestrator"), "").unwrap();
-        assert!(unreachable_at(directory.path()).unwrap().contains("systemctl restart"));
+        assert_eq!(unreachable_at(directory.path(), "I/O error: Connection refused (os error 111)").unwrap(), start);
+        assert!(unreachable_at(directory.path(), "Broken pipe").unwrap().contains("systemctl restart"));
     }
 
     #[test]

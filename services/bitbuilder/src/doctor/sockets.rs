@@ -17,11 +17,15 @@ pub(super) async fn all(sockets: &Path) -> Vec<Finding> {
 async fn one(service: Service, sockets: &Path) -> Finding {
     let socket = sockets.join(service.interface);
     let asked = foreign::call(&socket, "io.systemd.service.Ping", &json!({}), PATIENCE).await;
-    let load = if asked.is_err() { unit_state(service.socket, "LoadState").await } else { String::new() };
-    judge(service, asked.map(drop), &load, socket.exists())
+    if asked.is_ok() {
+        return Finding::ok(service.interface, "answers");
+    }
+    let (load, active) =
+        tokio::join!(unit_state(service.socket, "LoadState"), unit_state(service.socket, "ActiveState"));
+    judge(service, asked.map(drop), &load, active == "active")
 }
 
-fn judge(service: Service, asked: Result<(), ForeignError>, load_state: &str, there: bool) -> Finding {
+fn judge(service: Service, asked: Result<(), ForeignError>, load_state: &str, listens: bool) -> Finding {
     let Service { interface, socket, unit } = service;
     match (asked, load_state) {
         (Ok(()), _) => Finding::ok(interface, "answers"),
@@ -32,7 +36,7 @@ fn judge(service: Service, asked: Result<(), ForeignError>, load_state: &str, th
         (Err(_), "not-found") => {
             Finding::fail(interface, format!("{socket} is not installed"), "apt install --reinstall bitbuilder")
         }
-        (Err(_), _) if !there => {
+        (Err(_), _) if !listens => {
             Finding::fail(interface, format!("{socket} does not listen"), format!("systemctl enable --now {socket}"))
         }
         (Err(error), _) => {
@@ -53,7 +57,7 @@ mod tests {
             Err(ForeignError::TimedOut { service, method: "Ping".to_owned(), seconds: 20 })
         };
         let network = Service::at("io.bitbuilder.Network").unwrap();
-        let mend = |load, there| judge(network, silent(), load, there).mend.unwrap();
+        let mend = |load, listens| judge(network, silent(), load, listens).mend.unwrap();
         assert!(mend("masked", false).starts_with("systemctl unmask bitbuilder-network.socket"));
         assert_eq!(mend("loaded", false), "systemctl enable --now bitbuilder-network.socket");
         assert!(mend("loaded", true).contains("restart bitbuilder-network.socket bitbuilder-network.service"));
