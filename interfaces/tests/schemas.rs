@@ -1,5 +1,7 @@
 //! The published JSON Schemas say what the code reads: neither more nor less where a schema can say it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use jsonschema::Validator;
 use model::{
     ExtensionName, ImageName, TenantName, UnitName,

@@ -7,7 +7,7 @@ mod sockets;
 mod storage;
 mod tenants;
 
-use crate::output;
+use crate::{hint, output};
 use model::text::printable;
 use runtime::Client;
 use serde::Serialize;
@@ -51,8 +51,9 @@ impl Finding {
     }
 
     /// Nobody knows: only root may look, say.
-    fn unknown(check: &'static str, error: &dyn std::error::Error) -> Self {
-        Self::warn(check, format!("not known: {}", runtime::chain(error)), "bitbuilder doctor, as root")
+    fn unknown(check: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mend = hint::next(error).unwrap_or_else(|| "bitbuilder doctor, as root".to_owned());
+        Self::warn(check, format!("not known: {}", runtime::chain(error)), mend)
     }
 }
 
@@ -95,7 +96,9 @@ pub(crate) fn text(findings: &[Finding]) -> String {
     let count = |wanted| findings.iter().filter(|finding| finding.verdict == wanted).count();
     let _infallible = match (count(Verdict::Fail), count(Verdict::Warn)) {
         (0, 0) => writeln!(text, "This host has all that it needs."),
+        (0, 1) => writeln!(text, "This host works; one thing could be better."),
         (0, warnings) => writeln!(text, "This host works; {warnings} things could be better."),
+        (1, _) => writeln!(text, "One thing is wrong with this host."),
         (failures, _) => writeln!(text, "{failures} things are wrong with this host."),
     };
     text
@@ -118,7 +121,7 @@ mod tests {
                         → timedatectl set-ntp true
         FAIL  networkd  inactive\u{fffd}[2J
                         → systemctl enable --now systemd-networkd.service
-        1 things are wrong with this host.
+        One thing is wrong with this host.
         ");
     }
 }
