@@ -43,7 +43,7 @@ fn dependencies_point_inwards() {
         ("runtime", &["model", "interfaces"]),
         ("host", &["model"]),
         ("orchestrator", &["model", "planner", "interfaces", "runtime", "host"]),
-        // It plans without a host, and reads a repository that nobody pushed yet.
+        // It validates and plans without a host, from work trees that nobody pushed yet, and asks the machine for `doctor`.
         ("bitbuilder", &["model", "planner", "interfaces", "runtime", "host"]),
         ("test-host", &[]),
         ("integration-tests", &["test-host"]),
@@ -136,7 +136,10 @@ fn each_contract_has_a_socket_that_the_host_and_the_registry_know() {
 fn units_start_what_the_package_ships() {
     let package = manifest(&root().join("services/bitbuilder"));
     let assets = package["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
-    let shipped: BTreeSet<&str> = assets.iter().map(|asset| asset[0].as_str().unwrap()).collect();
+    let shipped: BTreeSet<&str> = assets
+        .iter()
+        .map(|asset| asset.get(0).or_else(|| asset.get("source")).and_then(toml::Value::as_str).unwrap())
+        .collect();
     for name in SERVICES {
         assert!(shipped.contains(format!("target/release/{name}").as_str()), "{name} is not in the package");
     }

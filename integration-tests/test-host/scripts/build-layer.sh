@@ -7,7 +7,11 @@ mount -t overlay -o "lowerdir=$base,upperdir=$dest,workdir=$scratch/work" overla
 mount -t proc proc "$scratch/root/proc"
 mount -t tmpfs tmpfs "$scratch/root/tmp"
 cp "$deb" "$scratch/root/tmp/package.deb"
-DEBIAN_FRONTEND=noninteractive chroot "$scratch/root" dpkg --force-unsafe-io --install /tmp/package.deb
+# The image leaves documentation out; what the package itself ships is wanted, and the folders that it goes into.
+include=()
+for path in /usr/share/doc/bitbuilder /usr/share/man/man1; do include+=("--path-include=$path" "--path-include=$path/bitbuilder*"); done
+DEBIAN_FRONTEND=noninteractive chroot "$scratch/root" dpkg --force-unsafe-io "${include[@]}" \
+  --path-include='/usr/share/doc/bitbuilder/*' --install /tmp/package.deb
 chroot "$scratch/root" systemd-sysusers
 umount -R "$scratch/root"
 rm -rf "$scratch"

@@ -3,6 +3,7 @@
 mod memory;
 mod plan;
 mod push;
+mod validate;
 mod varlink;
 
 pub(crate) use varlink::{Client, client};
@@ -18,7 +19,7 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, plan
+    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, plan, validate
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -51,7 +52,8 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 4] = [
+const MEASURES: [(&str, Measure); 5] = [
+    ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
     ("idle-memory", memory::measure),

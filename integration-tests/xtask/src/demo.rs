@@ -84,7 +84,7 @@ fn tell(show: &Show, scene: &Scene, examples: &Path) -> Result<()> {
         let status = scene.expect_state("web", "refused")?;
         let reason = status["reason"].as_str().unwrap_or_default();
         ensure!(
-            reason.contains("web:metadata.json:6:23") && reason.contains("^^^^^^"),
+            reason.contains("web:metadata.json:7:23") && reason.contains("^^^^^^"),
             "the reason has no place:\n{reason}"
         );
         page(scene, "Hello from the second commit (greeted by the extension)")

@@ -15,6 +15,7 @@ mod root;
 mod tally;
 mod test;
 mod tools;
+mod update;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ enum Verb {
     #[command(subcommand)]
     Host(host::Verb),
     /// Build the Debian package and print its path
-    Package,
+    Package(package::Arguments),
     /// Show what the product does, on a host of its own
     Demo(demo::Arguments),
     /// Run every test, on this machine and on test hosts
@@ -44,6 +45,8 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Check format, lints, documentation and dependencies
     Check,
+    /// Write anew what is made from the code: JSON Schemas, and tables in the documentation
+    Update,
 }
 
 fn main() -> ExitCode {
@@ -59,15 +62,13 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Host(verb) => host::run(verb),
-        Verb::Package => {
-            println!("{}", package::build()?.display());
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Package(arguments) => package::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::BenchClient(arguments) => bench::client(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Check => check::run(),
+        Verb::Update => update::run(),
     }
 }

@@ -15,11 +15,50 @@ pub(crate) const CRATE: &str = "bitbuilder";
 /// Crates that are no part of the product.
 pub(crate) const TESTING: &[&str] = &["integration-tests", "test-host", "xtask"];
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Compile without optimisation, which is faster to make
+    #[arg(long)]
+    debug: bool,
+    /// Also put it here
+    #[arg(long, value_name = "DEB")]
+    output: Option<PathBuf>,
+}
+
+/// Builds the package as the command line says and prints its path.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let profile = if arguments.debug { Profile::Debug } else { Profile::Release };
+    let package = build_as(profile)?;
+    let package = match &arguments.output {
+        Some(output) => {
+            fs::copy(&package, output).with_context(|| format!("writing {}", output.display()))?;
+            output.clone()
+        }
+        None => package,
+    };
+    println!("{}", package.display());
+    Ok(())
+}
+
+/// How it is compiled.
+#[derive(Debug, Clone, Copy)]
+enum Profile {
+    Debug,
+    Release,
+}
+
 /// Builds the package and gives its path.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_as(Profile::Release)
+}
+
+fn build_as(profile: Profile) -> Result<PathBuf> {
     let workspace = Workspace::find()?;
     ensure!(workspace.has(CRATE), "the workspace has no crate {CRATE}, which says what the package holds");
-    let folder = workspace.target.join("debian");
+    let (folder, compiled, name) = match profile {
+        Profile::Debug => (workspace.target.join("debian/debug"), workspace.target.join("debug"), "dev"),
+        Profile::Release => (workspace.target.join("debian"), workspace.target.join("release"), "release"),
+    };
     let (stamp, key) = (folder.join("made-from"), source_key(&workspace.root)?);
     if let Some(package) = made(&stamp, &key) {
         return Ok(package);
@@ -29,19 +68,41 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
     let cargo_deb = CARGO_DEB.ensure()?;
     let mut compile = cargo();
-    compile.args(["build", "--release", "--workspace", "--bins"]);
+    compile.args(["build", "--profile", name, "--workspace", "--bins"]);
     for name in TESTING.iter().filter(|name| workspace.has(name)) {
         compile.args(["--exclude", name]);
     }
     succeed(&mut compile)?;
+    pages(&compiled)?;
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let mut command = Command::new(cargo_deb);
-    command.args(["--package", CRATE, "--no-build", "--quiet", "--output"]).arg(folder.join("bitbuilder.deb"));
+    command.args(["--package", CRATE, "--no-build", "--quiet", "--profile", name]);
+    if matches!(profile, Profile::Debug) {
+        command.args(["--no-strip", "--fast"]);
+    }
+    command.arg("--output").arg(folder.join("bitbuilder.deb"));
     // It says where it wrote to, which is ours to say.
     succeed(command.current_dir(&workspace.root).stdout(Stdio::null()))?;
     let package = folder.join("bitbuilder.deb");
     fs::write(&stamp, format!("{key}\n{}\n", package.display())).context("recording what the package is made from")?;
     Ok(package)
+}
+
+/// The manual's pages and what shells complete, said by the command that they are for.
+fn pages(compiled: &Path) -> Result<()> {
+    let (command, pages) = (compiled.join(CRATE), compiled.join("pages"));
+    if pages.exists() {
+        // A word that is gone has left its page.
+        fs::remove_dir_all(&pages).with_context(|| format!("removing {}", pages.display()))?;
+    }
+    output(Command::new(&command).arg("man").arg(pages.join("man1")))?;
+    for (shell, file) in [("bash", "bitbuilder"), ("zsh", "_bitbuilder"), ("fish", "bitbuilder.fish")] {
+        let folder = pages.join(shell);
+        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        let script = output(Command::new(&command).args(["completion", shell]))?;
+        fs::write(folder.join(file), script).with_context(|| format!("writing {file}"))?;
+    }
+    Ok(())
 }
 
 /// The package that the stamp says was made from these very sources.

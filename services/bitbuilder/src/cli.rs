@@ -1,8 +1,11 @@
 //! The words of the command line.
 
 use crate::{
+    exit,
     output::{Failure, Json},
-    verbs::{accept, history, init, list, logs, pause, plan, shell, status, sync, trace},
+    verbs::{
+        accept, completion, doctor, history, init, list, logs, man, pause, plan, shell, status, sync, trace, validate,
+    },
 };
 use clap::{Parser, Subcommand};
 use runtime::Client;
@@ -13,27 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follow Git: this host and its tenants are what their repositories say.
 #[derive(Debug, Parser)]
-#[command(name = "bitbuilder", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "bitbuilder", version, max_term_width = 100, after_help = exit::help())]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,
     /// Print JSON instead of text.
     #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "off", num_args = 0..=1, default_missing_value = "pretty", require_equals = true)]
     pub(crate) json: Json,
+    /// Do not show long text through a pager.
+    #[arg(long, global = true)]
+    pub(crate) no_pager: bool,
     /// Where the sockets of the services are.
     #[arg(long, global = true, hide = true, default_value = runtime::client::RUNTIME_DIRECTORY)]
     pub(crate) sockets: PathBuf,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done, or nothing to do
-  1   it failed
-  2   plan --exit-code: something would be done
-  3   the commit was refused
-  4   the commit failed and the last verified one runs again
-  5   the tenant is suspended
-  64  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -63,6 +59,36 @@ pub(crate) enum Verb {
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
     Shell(shell::Arguments),
+    /// Check a repository before it is pushed; needs no host.
+    Validate(validate::Arguments),
+    /// Show what this host lacks, and the command that mends it.
+    Doctor,
+    /// Print a shell's completion script.
+    Completion(completion::Arguments),
+    /// Write the manual's pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
+}
+
+impl Arguments {
+    /// Whether a person reads this to its end: not while it goes on, and not what another program reads.
+    pub(crate) fn is_paged(&self) -> bool {
+        let ends = match &self.verb {
+            Verb::Status(words) => !words.watch,
+            Verb::Logs(words) => !words.follow,
+            Verb::List | Verb::Plan(_) | Verb::History(_) | Verb::Trace(_) | Verb::Validate(_) | Verb::Doctor => true,
+            Verb::Init(_)
+            | Verb::Sync(_)
+            | Verb::Accept(_)
+            | Verb::Suspend(_)
+            | Verb::Resume(_)
+            | Verb::Retry(_)
+            | Verb::Shell(_)
+            | Verb::Completion(_)
+            | Verb::Man(_) => false,
+        };
+        ends && self.json == Json::Off && !self.no_pager
+    }
 }
 
 /// Does what the command line says. Gives the exit code.
@@ -70,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let services = Client::in_directory(&arguments.sockets).waiting(PATIENCE);
     let json = arguments.json;
     match arguments.verb {
-        Verb::Init(words) => init::run(&services, words).await,
+        Verb::Init(words) => init::run(&services, words, json).await,
         Verb::Status(words) => status::run(&services, words, json).await,
         Verb::List => list::run(&services, json).await,
         Verb::Sync(words) => sync::run(&services, words, json).await,
@@ -81,8 +107,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Suspend(words) => pause::suspend(&services, words).await,
         Verb::Resume(words) => pause::resume(&services, words).await,
         Verb::Retry(words) => pause::retry(&services, words).await,
-        Verb::Logs(words) => logs::run(&services, words).await,
+        Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
+        Verb::Validate(words) => validate::run(&words, json),
+        Verb::Doctor => doctor::run(&services, &arguments.sockets, json).await,
+        Verb::Completion(words) => completion::run(&words),
+        Verb::Man(words) => man::run(&words),
     }
 }
 
@@ -113,5 +143,15 @@ mod tests {
         }
         assert!(Arguments::try_parse_from(["bitbuilder", "status", "--json"]).is_ok());
         assert!(Arguments::try_parse_from(["bitbuilder", "--json=short", "status"]).is_ok());
+    }
+
+    #[test]
+    fn what_goes_on_or_is_for_programs_has_no_pager() {
+        let paged = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap().is_paged();
+        assert!(paged("bitbuilder status") && paged("bitbuilder logs web") && paged("bitbuilder doctor"));
+        for line in ["status --watch", "logs web -f", "status --json", "status --no-pager", "sync --wait", "shell web"]
+        {
+            assert!(!paged(&format!("bitbuilder {line}")), "{line}");
+        }
     }
 }

@@ -1,24 +1,18 @@
-//! What is printed, in text or JSON, and what an end means to a script.
+//! What is printed, in text or JSON, and what the state of the tenants means to a script.
 
+use crate::{
+    exit::{FAILED, REFUSED, ROLLED_BACK},
+    hint,
+};
 use clap::ValueEnum;
 use interfaces::orchestrator::{HostStatus, TenantState, TenantStatus};
 use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
 };
-
-/// The command line is wrong (sysexits.h, EX_USAGE).
-pub(crate) const USAGE: u8 = 64;
-/// It failed.
-pub(crate) const FAILED: u8 = 1;
-/// Something would be done.
-pub(crate) const CHANGES: u8 = 2;
-/// A commit was refused.
-pub(crate) const REFUSED: u8 = 3;
-/// The tenant is suspended.
-pub(crate) const SUSPENDED: u8 = 5;
 
 /// Why a verb did not do what it was for.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -34,9 +28,12 @@ pub(crate) enum Json {
     Off,
 }
 
-/// Prints what failed and why, each cause once.
-pub(crate) fn failed(error: &dyn std::error::Error) -> ExitCode {
+/// Prints what failed and why, each cause once, and what to run next.
+pub(crate) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("bitbuilder: {}", runtime::chain(error));
+    if let Some(next) = hint::next(error) {
+        eprintln!("  next: {next}");
+    }
     ExitCode::from(FAILED)
 }
 
@@ -54,13 +51,21 @@ pub(crate) fn is_unread(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Prints an object as JSON.
 pub(crate) fn json<T: Serialize>(form: Json, value: &T) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match form {
-        Json::Pretty => serde_json::to_writer_pretty(&mut out, value)?,
-        Json::Short => serde_json::to_writer(&mut out, value)?,
+    let written = match form {
+        Json::Pretty => serde_json::to_string_pretty(value)?,
+        Json::Short => serde_json::to_string(value)?,
         Json::Off => return Ok(()),
-    }
-    writeln!(out)
+    };
+    text(&format!("{}\n", inert(&written)))
+}
+
+/// The same JSON without what moves a terminal's cursor: of that, JSON itself escapes only the half below the space.
+fn inert(json: &str) -> String {
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+        _ => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
 }
 
 /// What a script should know of the registry and of these tenants' states: the worst of them.
@@ -68,7 +73,7 @@ pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     let code = |state| match state {
         TenantState::Verified | TenantState::Stopped => 0,
         TenantState::Refused => REFUSED,
-        TenantState::RolledBack => 4,
+        TenantState::RolledBack => ROLLED_BACK,
         TenantState::Pending | TenantState::Applying | TenantState::Verifying | TenantState::Failed => FAILED,
     };
     let worst = |code: &u8| if *code == FAILED { u8::MAX } else { *code };
@@ -76,12 +81,8 @@ pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     tenants.iter().map(|tenant| code(tenant.state)).chain([registry]).max_by_key(worst).unwrap_or(0)
 }
 
-/// A colour for a state, if colours are wanted (<https://no-color.org>).
+/// A colour for a state.
 pub(crate) fn paint(state: TenantState, text: &str) -> String {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) || !io::stdout().is_terminal();
-    if plain {
-        return text.to_owned();
-    }
     let colour = match state {
         TenantState::Verified => 32,
         TenantState::Pending | TenantState::Applying | TenantState::Verifying => 36,
@@ -89,11 +90,47 @@ pub(crate) fn paint(state: TenantState, text: &str) -> String {
         TenantState::Refused | TenantState::RolledBack => 33,
         TenantState::Failed => 31,
     };
-    format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+    in_colour(colour, text)
+}
+
+/// A diagnostic's text, its `error:` in red where colours are wanted.
+pub(crate) fn error_head(text: &str) -> String {
+    match text.strip_prefix("error:") {
+        Some(rest) => format!("{}{rest}", in_colour(31, "error:")),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether colours are wanted (<https://no-color.org>). Asked first before a pager stands between here and the terminal.
+pub(crate) fn colours() -> bool {
+    static WANTED: OnceLock<bool> = OnceLock::new();
+    *WANTED.get_or_init(|| {
+        io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+            && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+    })
+}
+
+/// Text in one of the terminal's colours, if colours are wanted.
+pub(crate) fn in_colour(colour: u8, text: &str) -> String {
+    if colours() { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// Microseconds since 1970.
 pub(crate) fn now_usec() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_says_the_same_and_moves_no_cursor() {
+        let said = "a\u{1b}[2J\u{9b}2J\u{7f}é\n";
+        let written = inert(&serde_json::to_string(said).unwrap());
+        assert!(!written.chars().any(char::is_control), "{written:?}");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), said);
+    }
 }

@@ -1,13 +1,17 @@
 //! What each word of the command does: a file each, with its arguments, a call or two, and how the reply is shown.
 
 pub(crate) mod accept;
+pub(crate) mod completion;
+pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod trace;
+pub(crate) mod validate;

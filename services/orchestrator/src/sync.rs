@@ -5,7 +5,7 @@ use crate::{
     judge::{self, Ground},
     store::now_usec,
 };
-use host::tree::Beneath;
+use host::worktree::WorkTree;
 use interfaces::{git_sync, tenant as instance};
 use model::{
     Diagnostic, ImageName, Reference, Revision, TenantName,
@@ -88,7 +88,7 @@ impl Engine {
             }
         };
         let read = match self.fetch(fetch).await {
-            Ok(checkout) => match System::read("system", &Beneath::new(&checkout.path)) {
+            Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system.registrations)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
             },
@@ -209,7 +209,7 @@ impl Engine {
         ground: Option<Ground>,
     ) -> Result<Asked, Unusable> {
         let CheckedOut { revision, path } = fetched?;
-        match Request::read(tenant.as_str(), &Beneath::new(&path)) {
+        match Request::read(tenant.as_str(), &WorkTree::at(&path)) {
             Ok(request) => {
                 let image = &request.manifest.content.image;
                 let ground = Ground::for_image(&self.services, Some(image), held, ground).await;

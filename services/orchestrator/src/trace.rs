@@ -5,7 +5,7 @@ mod meaning;
 
 use crate::engine::Engine;
 use find::{Found, Spot};
-use host::tree::Beneath;
+use host::worktree::WorkTree;
 use interfaces::{
     git_sync,
     orchestrator::{Error, Origin},
@@ -65,7 +65,7 @@ impl Engine {
         let revision = found.revision.clone()?;
         let checkout = git_sync::Checkout { repository: repository.clone(), revision };
         match self.services.call(&checkout).await {
-            Ok(made) => place(&repository, &Beneath::new(Path::new(&made.path)), &found.spot),
+            Ok(made) => place(&repository, &WorkTree::at(Path::new(&made.path)), &found.spot),
             Err(error) => {
                 tracing::info!(%repository, "a place is not known: {}", runtime::chain(&error));
                 None

@@ -1,6 +1,6 @@
 //! `bitbuilder init`
 
-use crate::output::{self, Failure};
+use crate::output::{self, Failure, Json};
 use interfaces::orchestrator::SetRepository;
 use model::{
     Reference, RepositoryUrl,
@@ -26,11 +26,15 @@ pub(crate) struct Arguments {
     force: bool,
 }
 
-pub(crate) async fn run(services: &Client, words: Arguments) -> Result<u8, Failure> {
+pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     let Arguments { repository, reference, signers, force } = words;
     let trust = trust(&signers)?;
     let set = SetRepository { url: repository.clone(), reference: Some(reference), trust, force: Some(force) };
     let changed = services.call(&set).await?.changed;
+    output::json(json, &serde_json::json!({ "changed": changed, "url": repository }))?;
+    if json != Json::Off {
+        return Ok(0);
+    }
     let said = if changed { "This host now follows" } else { "This host follows already" };
     output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n"))?;
     Ok(0)

@@ -5,8 +5,11 @@ mod offline;
 mod request;
 mod words;
 
-use crate::output::{self, Failure, Json};
-use host::tree::Beneath;
+use crate::{
+    exit,
+    output::{self, Failure, Json},
+};
+use host::worktree::WorkTree;
 use interfaces::orchestrator::{Plan, Plans, TenantPlan};
 use model::{Revision, TenantName, tree::Tree};
 use request::Asked;
@@ -69,9 +72,9 @@ async fn of_repository(services: &Client, words: &Arguments, path: &Path) -> Res
 }
 
 /// A directory that is there: one that is not would look like a repository without files.
-fn directory(path: &Path) -> Result<Beneath, Failure> {
+fn directory(path: &Path) -> Result<WorkTree, Failure> {
     match path.metadata() {
-        Ok(found) if found.is_dir() => Ok(Beneath::new(path)),
+        Ok(found) if found.is_dir() => Ok(WorkTree::at(path)),
         Ok(_) => Err(format!("{} is not a directory", path.display()).into()),
         Err(cause) => Err(format!("cannot look at {}: {cause}", path.display()).into()),
     }
@@ -80,11 +83,11 @@ fn directory(path: &Path) -> Result<Beneath, Failure> {
 /// Nothing is known is worse than refused, and that is worse than a change.
 fn exit_code(plans: &[TenantPlan], changes_count: bool) -> u8 {
     if plans.iter().any(|plan| !plan.unknown.is_empty()) {
-        output::FAILED
+        exit::FAILED
     } else if plans.iter().any(|plan| !plan.diagnostics.is_empty()) {
-        output::REFUSED
+        exit::REFUSED
     } else if changes_count && plans.iter().any(|plan| !plan.steps.is_empty()) {
-        output::CHANGES
+        exit::CHANGES
     } else {
         0
     }

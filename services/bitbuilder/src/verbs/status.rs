@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     tenant: Option<TenantName>,
     /// Go on showing each change.
     #[arg(long, conflicts_with = "tenant")]
-    watch: bool,
+    pub(crate) watch: bool,
 }
 
 /// The whole host in JSON: a stable shape for scripts.

@@ -1,6 +1,7 @@
 //! `bitbuilder sync`
 
 use crate::{
+    exit,
     output::{self, Failure, Json},
     table,
     verbs::status::show,
@@ -27,7 +28,7 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
         // Who asks for all of them wants to know of those that are followed.
         let suspended = tenants.iter().find(|tenant| sync.tenant.is_some() && is_suspended(tenant));
         return match suspended {
-            Some(status) => show(status, json).map(|()| output::SUSPENDED).map_err(Into::into),
+            Some(status) => show(status, json).map(|()| exit::SUSPENDED).map_err(Into::into),
             None => Ok(0),
         };
     }
@@ -44,7 +45,7 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
         output::text(&table::host(&host))?;
     }
     if sync.tenant.is_some() && last.iter().any(is_suspended) {
-        return Ok(output::SUSPENDED);
+        return Ok(exit::SUSPENDED);
     }
     Ok(output::exit_code(&host, &last))
 }

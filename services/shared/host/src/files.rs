@@ -1,13 +1,13 @@
 //! Files: written whole or not at all, and read from trees that somebody hostile may have filled without leaving them.
 
 use nix::{
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
     sys::stat::Mode,
 };
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
@@ -81,24 +81,24 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, flush: bool) -> Result<bool, Fi
 }
 
 /// Reads the regular file `relative` below `root`, which somebody hostile may have filled: no symbolic link is followed,
-/// nothing but a regular file opened, and at most `most` bytes and one more read.
+/// nothing but a regular file opened (opening a device can do something), and at most `most` bytes and one more read.
 ///
 /// # Errors
 /// It is not there, or is none of that.
 pub fn read_beneath(root: &Path, relative: &Path, most: usize) -> Result<Vec<u8>, FileError> {
     let path = root.join(relative);
     let read = || -> io::Result<Vec<u8>> {
-        let directory = File::open(root)?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-            .mode(Mode::empty())
-            .resolve(
-                ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-            );
-        let file = File::from(openat2(&directory, relative, how)?);
-        if !file.metadata()?.is_file() {
+        // A path alone: nothing is opened before it is known what it is.
+        let path_only = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let directory = open(root, path_only | OFlag::O_DIRECTORY, Mode::empty())?;
+        let how = OpenHow::new().flags(path_only).mode(Mode::empty()).resolve(
+            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        );
+        let found = File::from(openat2(&directory, relative, how)?);
+        if !found.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
+        let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
         let mut bytes = Vec::new();
         let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
         file.take(limit).read_to_end(&mut bytes)?;

@@ -1,9 +1,10 @@
-//! Effects that several services use: commands, files, records that survive a kill, turns, and the service manager.
+//! Effects that several services use: commands, files, records that survive a kill, turns, and the service manager,
+//! and repositories' work trees.
 
 pub mod command;
 pub mod files;
 pub mod lines;
 pub mod records;
 pub mod systemd;
-pub mod tree;
 pub mod turns;
+pub mod worktree;

@@ -6,10 +6,11 @@ mod machine;
 
 use crate::{
     claim::Claim,
+    config,
     desired::{DesiredTenant, Limits},
     diagnostic::{self, Diagnostic},
     document::{Document, Step},
-    manifest::Manifest,
+    manifest::{self, Manifest},
     names::{ExtensionName, TenantName},
     path,
     policy::{Limit, Pattern, Policy},
@@ -308,30 +309,43 @@ fn distinct<T: Clone + Ord>(items: &[T]) -> Vec<T> {
     items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
+/// What can be asked for, is checked, and has no effect on hosts of this version yet: fields by file.
+pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
+    (
+        manifest::PATH,
+        &[
+            "dependsOn",
+            "resources.storage",
+            "network.interfaces",
+            "network.vlan",
+            "extensions.confext",
+            "services.portable",
+            "security",
+        ],
+    ),
+    (config::PATH, &["sync", "verify.confirm", "retention", "hooks", "maintenance"]),
+];
+
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.
-fn not_in_effect(request: &Request) -> Vec<String> {
-    let manifest: [&[Step<'_>]; 7] = [
-        path!["dependsOn"],
-        path!["resources", "storage"],
-        path!["network", "interfaces"],
-        path!["network", "vlan"],
-        path!["extensions", "confext"],
-        path!["services", "portable"],
-        path!["security"],
-    ];
-    let config: [&[Step<'_>]; 5] =
-        [path!["sync"], path!["verify", "confirm"], path!["retention"], path!["hooks"], path!["maintenance"]];
-    let manifest = manifest.iter().filter(|path| request.manifest.says(path));
-    let config = config.iter().filter(|path| request.config.as_ref().is_some_and(|config| config.says(path)));
-    manifest.chain(config).map(|path| written(path)).collect()
+#[must_use]
+pub fn not_in_effect(request: &Request) -> Vec<String> {
+    let mut said = said_without_effect(&request.manifest, manifest::PATH);
+    said.extend(request.config.iter().flat_map(|config| said_without_effect(config, config::PATH)));
+    said
 }
 
-fn written(path: &[Step<'_>]) -> String {
-    let steps = path.iter().map(|step| match step {
-        Step::Field(name) => (*name).to_owned(),
-        Step::Element(index) => index.to_string(),
-    });
-    steps.collect::<Vec<_>>().join(".")
+/// The same of one file.
+#[must_use]
+pub fn said_without_effect<T>(document: &Document<T>, file: &str) -> Vec<String> {
+    let fields = NOT_IN_EFFECT.iter().filter(|(path, _)| *path == file).flat_map(|(_, fields)| fields.iter());
+    let said = fields.filter(|field| document.says(&field.split('.').map(Step::Field).collect::<Vec<_>>()));
+    said.map(|field| (*field).to_owned()).collect()
+}
+
+/// What hosts of this version refuse, whatever their policy.
+#[must_use]
+pub fn not_supported(request: &Request) -> Vec<Diagnostic> {
+    machine::not_supported(&request.manifest)
 }
 
 #[cfg(test)]

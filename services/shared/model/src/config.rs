@@ -163,7 +163,8 @@ checked_text!(
         (1..=64).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    })
+    }),
+    schema { "pattern": "^scripts/[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }
 );
 
 impl Hooks {

@@ -12,6 +12,8 @@ pub use node::{Member, Node, Step, Value};
 
 /// A file larger than this is refused unread: no manifest that a person wrote comes near.
 pub const LARGEST_DOCUMENT: usize = 1 << 20;
+/// The field that names a file's JSON Schema, which any file may have.
+pub const SCHEMA: &str = "$schema";
 
 /// A parsed file that still knows its text, so that what is found out later can be shown in its place.
 #[derive(Debug, Clone)]
@@ -54,8 +56,9 @@ impl<T: Decode> Document<T> {
         })?;
         let source = Source::new(origin, text);
         let show = |fault: &Fault| source.fault(&fault.span, &fault.message);
-        let root = parse(text).map_err(|fault| vec![show(&fault)])?;
+        let mut root = parse(text).map_err(|fault| vec![show(&fault)])?;
         let mut faults = Faults::default();
+        set_aside_schema(&mut root, &mut faults);
         let content = T::decode(&root, &mut faults);
         let mut faults = faults.decisive.map_or(faults.found, |decisive| vec![decisive]);
         match content {
@@ -64,6 +67,19 @@ impl<T: Decode> Document<T> {
                 faults.sort_by_key(|fault| fault.span.start);
                 Err(faults.iter().take(MOST_SHOWN + 1).map(show).collect())
             }
+        }
+    }
+}
+
+/// `"$schema"` at the beginning of a file tells its owner's editor which schema to offer; nothing here reads it.
+fn set_aside_schema(root: &mut Node, faults: &mut Faults) {
+    let Value::Object(members) = &mut root.value else { return };
+    let mut seen = false;
+    for member in members.extract_if(.., |member| member.name == SCHEMA) {
+        if std::mem::replace(&mut seen, true) {
+            faults.refuse::<()>(member.name_span, format!("the field {SCHEMA} is there twice"));
+        } else {
+            String::decode(&member.node, faults);
         }
     }
 }

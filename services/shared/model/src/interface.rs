@@ -22,7 +22,8 @@ checked_text!(
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && !matches!(text, "all" | "default" | "lo")
             && !text.bytes().all(|b| b.is_ascii_digit())
-    }
+    },
+    schema { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$", "not": { "pattern": "^([0-9]+|all|default|lo)$" } }
 );
 
 bounded!(
@@ -61,7 +62,8 @@ impl FromStr for Hardware {
 decoded_text!(
     Hardware,
     "a hardware address",
-    "auto, or six pairs of hexadecimal digits, locally administered and unicast"
+    "auto, or six pairs of hexadecimal digits, locally administered and unicast",
+    schema { "pattern": "^(auto|[0-9A-Fa-f][26AEae](:[0-9A-Fa-f]{2}){5})$" }
 );
 
 /// An address and how many leading bits name its network, written `192.0.2.10/24`.

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod registry;
 pub mod repository;
 pub mod request;
+pub mod schema;
 pub mod security;
 pub mod signer;
 pub mod size;

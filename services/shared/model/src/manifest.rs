@@ -230,5 +230,6 @@ checked_text!(
     TenantId,
     "an identifier",
     "1 to 64 printable ASCII characters without spaces",
-    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    schema { "pattern": "^[!-~]{1,64}$" }
 );

@@ -13,7 +13,8 @@ checked_text!(
     "1 to 24 of a-z, 0-9 and '-', beginning with a letter, not ending in '-', and not system, host or localhost",
     |text| {
         is_label(text, 24) && text.starts_with(|c: char| c.is_ascii_lowercase()) && !RESERVED.contains(&text)
-    }
+    },
+    schema { "pattern": "^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", "not": { "enum": RESERVED } }
 );
 
 checked_text!(
@@ -43,7 +44,8 @@ checked_text!(
     ImageName,
     "an image name",
     "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
-    |text| is_file_label(text, 64)
+    |text| is_file_label(text, 64),
+    schema { "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" }
 );
 
 checked_text!(
@@ -51,7 +53,8 @@ checked_text!(
     ExtensionName,
     "an extension name",
     "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
-    |text| is_file_label(text, 64)
+    |text| is_file_label(text, 64),
+    schema { "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" }
 );
 
 checked_text!(
@@ -67,7 +70,8 @@ checked_text!(
             && !stem.ends_with('@')
             && stem.matches('@').count() <= 1
             && stem.chars().all(|c| c.is_ascii_alphanumeric() || ":_.-@".contains(c))
-    }
+    },
+    schema { "pattern": "^[A-Za-z0-9][A-Za-z0-9:_.-]*(@[A-Za-z0-9:_.-]+)?\\.service$", "maxLength": 128 }
 );
 
 impl UnitName {

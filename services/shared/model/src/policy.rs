@@ -98,7 +98,8 @@ checked_text!(
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !text.starts_with('-')
             && !text.ends_with('-')
-    }
+    },
+    schema { "pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$" }
 );
 
 impl PolicyName {
@@ -117,7 +118,8 @@ checked_text!(
     |text| {
         let beginning = text.strip_suffix('*').unwrap_or(text);
         (beginning.is_empty() && text == "*") || beginning.parse::<ExtensionName>().is_ok()
-    }
+    },
+    schema { "pattern": "^(\\*|[a-z0-9][a-z0-9._-]{0,63}\\*?)$" }
 );
 
 impl Pattern {

@@ -86,7 +86,8 @@ checked_text!(
     Capability,
     "a capability",
     "a name from capabilities(7), as CAP_NET_ADMIN",
-    |text| CAPABILITIES.contains(&text)
+    |text| CAPABILITIES.contains(&text),
+    schema { "enum": CAPABILITIES.as_slice() }
 );
 
 checked_text!(
@@ -101,7 +102,8 @@ checked_text!(
                 && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
                 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         }
-    }
+    },
+    schema { "anyOf": [{ "pattern": "^[a-z_][a-z0-9_]{0,39}$" }, { "enum": SYSCALL_GROUPS }] }
 );
 
 checked_text!(
@@ -111,5 +113,6 @@ checked_text!(
     "1 to 255 letters, digits, '_', '-', '.', ',' and ':', beginning with a letter, digit or '_'",
     |text| (1..=255).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b)),
+    schema { "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.,:-]{0,254}$" }
 );

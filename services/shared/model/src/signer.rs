@@ -35,7 +35,8 @@ checked_text!(
             && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
             && text != "revoked"
-    }
+    },
+    schema { "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$", "not": { "const": "revoked" } }
 );
 
 impl SignerName {

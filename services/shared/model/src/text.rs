@@ -80,9 +80,10 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Declares a string type that exists only if `$valid` accepted its text.
+/// Declares a string type that exists only if `$valid` accepted its text. After `schema`, what a JSON Schema can say of that:
+/// a test holds the two against each other.
 macro_rules! checked_text {
-    ($(#[$meta:meta])* $name:ident, $what:literal, $allowed:literal, $valid:expr) => {
+    ($(#[$meta:meta])* $name:ident, $what:literal, $allowed:literal, $valid:expr $(, schema $narrower:tt)?) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -137,20 +138,23 @@ macro_rules! checked_text {
             }
         }
 
-        $crate::text::decoded_text!($name, $what, $allowed);
+        $crate::text::decoded_text!($name, $what, $allowed $(, schema $narrower)?);
     };
 }
 
 /// Lets a document say a type that is parsed from text.
 macro_rules! decoded_text {
-    ($name:ident, $what:literal, $allowed:literal) => {
+    ($name:ident, $what:literal, $allowed:literal $(, schema $narrower:tt)?) => {
         impl $crate::document::Decode for $name {
             fn decode(node: &$crate::document::Node, faults: &mut $crate::document::Faults) -> Option<Self> {
                 $crate::document::decode::text(node, faults)
             }
 
             fn schema() -> serde_json::Value {
-                serde_json::json!({ "type": "string", "description": concat!($what, ": ", $allowed) })
+                #[allow(unused_mut)]
+                let mut schema = serde_json::json!({ "type": "string", "description": concat!($what, ": ", $allowed) });
+                $($crate::document::declare::narrow(&mut schema, serde_json::json!($narrower));)?
+                schema
             }
         }
     };

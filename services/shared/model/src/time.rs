@@ -96,7 +96,8 @@ checked_text!(
             number(hour, 23) && number(minute, 59)
         }
         None => false,
-    }
+    },
+    schema { "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$" }
 );
 
 #[cfg(test)]

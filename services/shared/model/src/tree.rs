@@ -34,7 +34,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the files of `repository` and checks what can be checked without a host.
+    /// Reads the files of `repository` (the empty name for a work tree) and checks what can be checked without a host.
     ///
     /// # Errors
     /// Every fault of every file.
@@ -71,7 +71,7 @@ pub struct System {
 }
 
 impl System {
-    /// Reads the files of `repository` and checks what can be checked without a host.
+    /// Reads the files of `repository` (the empty name for a work tree) and checks what can be checked without a host.
     ///
     /// # Errors
     /// Every fault of every file.
@@ -190,10 +190,15 @@ fn read_config(
     }
 }
 
+/// `repository:path`, or the path alone of a work tree that has no name.
+fn origin(repository: &str, path: &str) -> String {
+    if repository.is_empty() { path.to_owned() } else { format!("{repository}:{path}") }
+}
+
 type File = (String, Vec<u8>);
 
 fn optional(repository: &str, tree: &dyn Tree, path: &str) -> Result<Option<File>, Diagnostic> {
-    let origin = format!("{repository}:{path}");
+    let origin = origin(repository, path);
     match tree.read(path) {
         Ok(bytes) => Ok(bytes.map(|bytes| (origin, bytes))),
         Err(reason) => Err(Diagnostic::of_file(&origin, &reason)),
@@ -201,7 +206,7 @@ fn optional(repository: &str, tree: &dyn Tree, path: &str) -> Result<Option<File
 }
 
 fn required(repository: &str, tree: &dyn Tree, path: &str) -> Result<File, Vec<Diagnostic>> {
-    let absent = || Diagnostic::of_file(&format!("{repository}:{path}"), "there is no such file");
+    let absent = || Diagnostic::of_file(&origin(repository, path), "there is no such file");
     optional(repository, tree, path).map_err(|fault| vec![fault])?.ok_or_else(|| vec![absent()])
 }
 

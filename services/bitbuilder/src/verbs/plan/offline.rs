@@ -1,7 +1,7 @@
 //! A plan without a host: for a tenant of which nothing exists, held against a policy and nothing else.
 
 use super::request::{Asked, refused};
-use host::tree::Beneath;
+use host::worktree::WorkTree;
 use interfaces::orchestrator::{Step, TenantPlan};
 use model::{
     Diagnostic, RepositoryUrl, Revision, TenantName,
@@ -15,7 +15,7 @@ use planner::Plan;
 use std::collections::BTreeSet;
 
 /// Plans for a new tenant with the policy of `system`, or the built-in one.
-pub(super) fn plan(asked: Asked, system: Option<&Beneath>) -> TenantPlan {
+pub(super) fn plan(asked: Asked, system: Option<&WorkTree>) -> TenantPlan {
     let Asked { tenant, revision, request, .. } = asked;
     let known = match system.map(|tree| System::read("system", tree)).transpose() {
         Ok(known) => known,

@@ -3,6 +3,7 @@
 use super::Case;
 use crate::{
     diagnostic::Diagnostic,
+    document::Document,
     manifest::{Kind, Manifest, Mode},
     names::ImageName,
     path,
@@ -32,16 +33,7 @@ const KEPT_FREE: u64 = 256 << 20;
 impl Case<'_> {
     pub(super) fn machine(&self) -> Vec<Diagnostic> {
         let asks = self.asks();
-        let mut faults = Vec::new();
-        if asks.tenant.kind == Kind::Vm {
-            let message = "virtual machines are not supported on this host yet; allowed: container";
-            faults.extend(self.fault(path!["tenant", "type"], message));
-        }
-        if asks.network.mode != Mode::Nat {
-            let message =
-                format!("the network mode {} is not supported on this host yet; allowed: nat", asks.network.mode);
-            faults.extend(self.fault(path!["network", "mode"], &message));
-        }
+        let mut faults = not_supported(self.document());
         let Some(machine) = self.host.machine else { return faults };
         if machine.systemd < OLDEST_SYSTEMD {
             let message = format!("this host has systemd {}; at least {OLDEST_SYSTEMD} is needed", machine.systemd);
@@ -65,6 +57,21 @@ impl Case<'_> {
         }
         faults
     }
+}
+
+/// What no host of this version has.
+pub(super) fn not_supported(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let asks = &document.content;
+    let mut faults = Vec::new();
+    if asks.tenant.kind == Kind::Vm {
+        let message = "virtual machines are not supported on this host yet; allowed: container";
+        faults.push(document.fault(path!["tenant", "type"], message));
+    }
+    if asks.network.mode != Mode::Nat {
+        let message = format!("the network mode {} is not supported on this host yet; allowed: nat", asks.network.mode);
+        faults.push(document.fault(path!["network", "mode"], &message));
+    }
+    faults
 }
 
 impl Machine {

@@ -119,6 +119,13 @@ pub(crate) fn object<const N: usize>(doc: &str, fields: [(&str, &str, Json, bool
     })
 }
 
+/// Adds what else is said of a value.
+pub(crate) fn narrow(schema: &mut Json, by: Json) {
+    if let (Some(schema), Json::Object(by)) = (schema.as_object_mut(), by) {
+        schema.extend(by);
+    }
+}
+
 /// A field's own words come before those of its type.
 fn described(doc: &str, mut schema: Json) -> Json {
     if let Some(fields) = schema.as_object_mut() {

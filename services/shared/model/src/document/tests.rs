@@ -171,3 +171,13 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), super::json::parse(&text).is_ok());
     }
 }
+
+#[test]
+fn an_editors_schema_is_none_of_the_hosts_business() {
+    let with = |schema: &str| json(&format!(r#"{{{schema} "name": "web", "ports": [80]}}"#));
+    assert!(with(r#""$schema": "https://example.org/x","#).is_ok());
+    assert!(yaml("$schema: x\nname: web\nports: [80]\n").is_ok());
+    assert!(faults(with(r#""$schema": 1,"#)).contains("a number stands where a string is wanted"));
+    assert!(faults(with(r#""$schema": "a", "$schema": "b","#)).contains("the field $schema is there twice"));
+    assert!(faults(json(r#"{"name": "web", "ports": [{"$schema": "a"}]}"#)).contains("an object stands where"));
+}

@@ -1,0 +1,110 @@
+//! systemd, its networkd, and the programs that our services run.
+
+use super::Finding;
+use host::command::{Command, CommandError};
+use model::admission::OLDEST_SYSTEMD;
+use std::{path::Path, time::Duration};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A property of a unit; empty if nobody can say.
+pub(super) async fn unit_state(unit: &str, property: &str) -> String {
+    let show = run("systemctl", &["show", "--value", "--property", property, "--", unit]).await;
+    show.map(|value| value.trim().to_owned()).unwrap_or_default()
+}
+
+async fn run(program: &str, arguments: &[&str]) -> Result<String, CommandError> {
+    Command::new(program).args(arguments).within(PATIENCE).run().await
+}
+
+pub(super) async fn systemd() -> Finding {
+    // sd_booted(3)
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Finding::fail(
+            "systemd",
+            "it is not PID 1 of this host",
+            "boot this host with systemd (init=/lib/systemd/systemd)",
+        );
+    }
+    match run("systemctl", &["--version"]).await {
+        Ok(said) => judge_systemd(&said),
+        Err(error) => Finding::unknown("systemd", &error),
+    }
+}
+
+fn judge_systemd(said: &str) -> Finding {
+    match said.split_whitespace().nth(1).and_then(|version| version.parse::<u32>().ok()) {
+        Some(version) if version >= OLDEST_SYSTEMD => Finding::ok("systemd", format!("{version}, PID 1")),
+        Some(version) => {
+            let found = format!("{version}; at least {OLDEST_SYSTEMD} is needed");
+            Finding::fail("systemd", found, "upgrade to Debian forky: apt full-upgrade")
+        }
+        None => Finding::warn("systemd", "its version is not known", "systemctl --version"),
+    }
+}
+
+/// networkd, the firewall, Git and its ssh.
+pub(super) async fn all() -> Vec<Finding> {
+    let (networkd, nft, git, ssh) =
+        tokio::join!(networkd(), nft(), there("git", "git"), there("ssh", "openssh-client"));
+    vec![networkd, nft, git, ssh]
+}
+
+async fn networkd() -> Finding {
+    let unit = "systemd-networkd.service";
+    let (load, active) = tokio::join!(unit_state(unit, "LoadState"), unit_state(unit, "ActiveState"));
+    match (load.as_str(), active.as_str()) {
+        (_, "active") => Finding::ok("networkd", "active"),
+        ("masked", _) => {
+            Finding::fail("networkd", "masked", format!("systemctl unmask {unit} && systemctl enable --now {unit}"))
+        }
+        (_, state) => Finding::fail("networkd", state, format!("systemctl enable --now {unit}")),
+    }
+}
+
+async fn nft() -> Finding {
+    match run("nft", &["list", "tables"]).await {
+        Ok(_) => Finding::ok("firewall", "nft works"),
+        Err(error @ CommandError::Start { .. }) => {
+            Finding::fail("firewall", runtime::chain(&error), "apt install nftables")
+        }
+        Err(error) if !rustix::process::geteuid().is_root() => Finding::unknown("firewall", &error),
+        Err(error) => Finding::fail("firewall", runtime::chain(&error), "modprobe nf_tables"),
+    }
+}
+
+/// Whether a program can be found where our services look for it.
+async fn there(program: &'static str, package: &str) -> Finding {
+    let found =
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().find(|folder| Path::new(folder).join(program).exists());
+    match found {
+        Some(folder) => Finding::ok(program, format!("{folder}/{program}")),
+        None => Finding::fail(program, "not installed", format!("apt install {package}")),
+    }
+}
+
+pub(super) async fn clock() -> Finding {
+    match run("timedatectl", &["show", "--value", "--property", "NTPSynchronized"]).await {
+        Ok(said) if said.trim() == "yes" => Finding::ok("clock", "synchronised"),
+        Ok(_) => {
+            let found = "not synchronised: certificates of Git servers and ages in status may be judged wrongly";
+            Finding::warn("clock", found, "timedatectl set-ntp true")
+        }
+        Err(error) => Finding::warn("clock", format!("not known: {}", runtime::chain(&error)), "timedatectl"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn systemd_has_to_be_new_enough() {
+        let verdict = |said| judge_systemd(said).verdict;
+        assert_eq!(verdict("systemd 262 (262.1-1)\n+PAM"), Verdict::Ok);
+        assert_eq!(verdict("systemd 261~rc1 (261~rc1-2)"), Verdict::Warn);
+        assert_eq!(verdict("systemd 257 (257.9-1)"), Verdict::Fail);
+        assert_eq!(verdict(""), Verdict::Warn);
+    }
+}

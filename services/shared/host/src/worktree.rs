@@ -1,0 +1,69 @@
+//! A repository's files as they stand in a directory, whose every path is the repository owner's and leads nowhere else.
+
+use crate::files::{self, FileError};
+use model::{document::LARGEST_DOCUMENT, tree::Tree};
+use nix::errno::Errno;
+use std::path::{Path, PathBuf};
+
+/// A checkout or a work tree. Only the files that are asked for are looked at, however many there are.
+#[derive(Debug, Clone)]
+pub struct WorkTree {
+    root: PathBuf,
+}
+
+impl WorkTree {
+    /// The files below `root`.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn file(&self, path: &str, most: usize) -> Result<Vec<u8>, FileError> {
+        files::read_beneath(&self.root, Path::new(path), most)
+    }
+
+    /// Whether anything at all stands there, were it nothing that could be read.
+    #[must_use]
+    pub fn names(&self, path: &str) -> bool {
+        let below_a_file = |error: &FileError| error.cause.raw_os_error() == Some(Errno::ENOTDIR as i32);
+        !self.file(path, 0).is_err_and(|error| error.is_absent() || below_a_file(&error))
+    }
+}
+
+impl Tree for WorkTree {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        match self.file(path, LARGEST_DOCUMENT) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) if error.cause.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                Err("it is a symbolic link or below one, and none is followed".to_owned())
+            }
+            Err(error) => Err(error.cause.to_string()),
+        }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.file(path, 0).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn files_are_told_from_what_only_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = WorkTree::at(directory.path());
+        fs::write(directory.path().join("file"), "content").unwrap();
+        fs::create_dir(directory.path().join("folder")).unwrap();
+        symlink("file", directory.path().join("link")).unwrap();
+        assert_eq!(tree.read("file"), Ok(Some(b"content".to_vec())));
+        assert_eq!(tree.read("absent"), Ok(None));
+        assert!(tree.read("link").unwrap_err().contains("symbolic link"));
+        assert!(tree.read("folder").unwrap_err().contains("not a regular file"));
+        let answers = ["file", "folder", "link", "absent", "file/below"].map(|name| (tree.has(name), tree.names(name)));
+        assert_eq!(answers, [(true, true), (false, true), (false, true), (false, false), (false, false)]);
+    }
+}
