@@ -70,7 +70,9 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
     {
         event(EventKind::Failed, target, Some(reason), &[]);
     }
-    let asked = |ledger: &TenantLedger| (ledger.wanted.clone(), ledger.reason.clone());
+    // How much room there is, say, differs from look to look and is no other refusal.
+    let numberless = |reason: &String| reason.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let asked = |ledger: &TenantLedger| (ledger.wanted.clone(), ledger.reason.as_ref().map(numberless));
     if after.state == TenantState::Refused && after.reason.is_some() && asked(before) != asked(after) {
         event(EventKind::Refused, after.wanted.as_ref(), after.reason.as_ref(), &[]);
     }
@@ -220,6 +222,16 @@ mod tests {
         });
         let kinds: Vec<&str> = story.told.iter().filter_map(|line| line.split(' ').nth(1)).collect();
         assert_eq!(kinds, ["admitted", "planned", "failed", "retried"]);
+    }
+
+    #[test]
+    fn the_same_refusal_with_other_numbers_is_told_once() {
+        let mut story = Story { ledger: TenantLedger::new(0), now: 0, told: Vec::new() };
+        for (digit, reason) in [('a', "12.5G are free"), ('a', "12.4G are free"), ('a', "no image"), ('b', "no image")]
+        {
+            story.then(|ledger, now| ledger.refuse(desired("web", digit).revision, reason.to_owned(), now));
+        }
+        assert_eq!(story.told.len(), 3, "{:?}", story.told);
     }
 
     #[test]
