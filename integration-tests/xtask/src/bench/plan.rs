@@ -11,26 +11,15 @@ const TENANTS: usize = 1000;
 pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let metadata = manifest("planned", &[], &json!({}));
     scene.repository("planned")?.commit("First", &[("metadata.json", &metadata)])?;
-    // A thousand repositories would only measure Git: one, with a branch for each tenant that is registered and should
-    // not run.
-    scene.repository("many")?;
-    let mut branches = String::new();
-    for number in 0..TENANTS {
-        let text = manifest(&format!("t{number}"), &[], &json!({}))
-            .replace("\"container\"", "\"container\", \"enabled\": false");
-        branches.push_str(&format!(
-            "commit refs/heads/t{number}\ncommitter T <t@example.org> 0 +0000\ndata 0\nM 100644 inline metadata.json\ndata {}\n{text}\n",
-            text.len()
-        ));
-    }
-    scene.host.write("/run/branches", &branches)?;
-    scene.must("git -C /srv/git/many fast-import --quiet </run/branches")?;
+    let off = manifest("off", &[], &json!({})).replace("\"container\"", "\"container\", \"enabled\": false");
+    scene.repository("off")?.commit("First", &[("metadata.json", &off)])?;
+    let tenants = [Registration::new("planned"), Registration::new("off")];
     // Another figure may have made the host follow something before.
     if scene.host.sh("test -d /srv/git/system")?.success() {
-        let registry = integration_tests::registry(&[Registration::new("planned")]);
+        let registry = integration_tests::registry(&tenants);
         scene.open("system").commit("Planned", &[("tenants/registry.json", &registry)])?;
     } else {
-        scene.follow(&[Registration::new("planned")])?;
+        scene.follow(&tenants)?;
     }
     scene.bitbuilder(&["sync", "--wait"])?;
     scene.must("systemctl stop 'git-sync@*.timer'")?;
@@ -39,12 +28,16 @@ pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let one = call(scene, "io.bitbuilder.Orchestrator", "Plan", &one, 200)?;
     let peer = call(scene, "io.bitbuilder.Tenant", "List", &json!({}), 200)?;
 
-    let entries: Vec<Value> = (0..TENANTS)
-        .map(|number| json!({ "name": format!("t{number}"), "repository": "git://127.0.0.1/many", "reference": format!("refs/heads/t{number}") }))
-        .collect();
-    let registry = json!({ "version": "1.0", "tenants": entries }).to_string();
-    scene.open("system").commit("Many", &[("tenants/registry.json", &registry)])?;
-    scene.must("systemctl stop git-sync@system.timer; bitbuilder sync system --wait >/dev/null || true; systemctl stop 'git-sync@*.timer'; bitbuilder sync --wait >/dev/null; systemctl stop 'git-sync@*.timer'")?;
+    // A thousand repositories would only measure Git: what is remembered of the one that should not run is remembered of
+    // as many, each with a slot of its own.
+    scene.host.write("/run/multiply.py", MULTIPLY.replace("TENANTS", &TENANTS.to_string()))?;
+    scene.must(
+        "systemctl mask --runtime --quiet git-sync@.timer bitbuilder-git-sync.socket bitbuilder-git-sync.service
+         systemctl stop bitbuilder-git-sync.socket bitbuilder-git-sync.service bitbuilder-orchestrator.socket bitbuilder-orchestrator.service
+         python3 /run/multiply.py
+         systemctl start bitbuilder-orchestrator.socket bitbuilder-orchestrator.service
+         bitbuilder sync --wait >/dev/null || true",
+    )?;
     let planned = scene.call("Orchestrator", "Plan", &json!({}))?;
     let known =
         planned["plans"].as_array().map_or(0, |plans| plans.iter().filter(|plan| !plan["revision"].is_null()).count());
@@ -67,6 +60,25 @@ pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
         beside("plan-1000-beside-list", all, list, "io.bitbuilder.Orchestrator.List of the same tenants"),
     ])
 }
+
+/// Writes the ledger of the tenant `off` down for as many others, and registers them.
+const MULTIPLY: &str = r#"
+import json, os, shutil
+ledger = "/var/lib/bitbuilder/orchestrator"
+one = json.load(open(f"{ledger}/tenants/off.json"))
+host = json.load(open(f"{ledger}/host.json"))
+entry = next(entry for entry in host["registry"] if entry["name"] == "off")
+for number in range(TENANTS):
+    name = f"t{number}"
+    held = dict(one, slot=number + 1000)
+    for target in ("target", "verified"):
+        held[target] = dict(one[target], name=name)
+    host["registry"].append(dict(entry, name=name))
+    path = f"{ledger}/tenants/{name}.json"
+    json.dump(held, open(path, "w"))
+    shutil.chown(path, "bitbuilder", "bitbuilder")
+json.dump(host, open(f"{ledger}/host.json", "w"))
+"#;
 
 /// Milliseconds that a call takes, from the middle of as many.
 fn call(scene: &Scene, interface: &str, method: &str, parameters: &Value, calls: usize) -> Result<f64> {
