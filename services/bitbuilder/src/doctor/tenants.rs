@@ -105,15 +105,17 @@ mod tests {
 
     #[test]
     fn each_tenant_that_is_not_well_has_a_line() {
-        let with = |state: &str, unreachable: Option<&str>| -> TenantStatus {
+        let with = |state: &str, unreachable: Option<&str>, suspended: Option<u64>| -> TenantStatus {
             serde_json::from_value(serde_json::json!({
                 "tenant": "web", "state": state, "wanted": null, "verified": null, "generation": 1, "sinceUSec": 0,
                 "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable,
-                "notInEffect": [], "plan": [],
+                "notInEffect": [], "plan": [], "suspendedSinceUSec": suspended, "limits": [],
             }))
             .unwrap()
         };
-        let verdict = |state, unreachable| judge_tenants(&[with(state, unreachable)])[0].verdict;
+        let verdict = |state, unreachable| judge_tenants(&[with(state, unreachable, None)])[0].verdict;
+        let suspended = judge_tenants(&[with("verified", None, Some(1))]);
+        assert_eq!(suspended[0].mend.as_deref(), Some("bitbuilder resume web"));
         assert_eq!(verdict("verified", None), Verdict::Ok);
         assert_eq!(verdict("verified", Some("away")), Verdict::Warn);
         assert_eq!(verdict("rolled_back", None), Verdict::Warn);
