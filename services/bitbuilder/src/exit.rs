@@ -1,5 +1,9 @@
 //! What the command's end means to a script: one table for the help, the manual and the documentation.
 
+use interfaces::orchestrator;
+use runtime::client::CallError;
+use std::error::Error;
+
 /// It failed.
 pub(crate) const FAILED: u8 = 1;
 /// Something would be done.
@@ -20,9 +24,17 @@ pub(crate) const CODES: [(u8, &str); 7] = [
     (CHANGES, "`plan --exit-code`: something would be done"),
     (REFUSED, "`sync --wait`: a commit was refused; `plan`, `validate`: a host would refuse it"),
     (ROLLED_BACK, "`sync --wait`: a commit failed and the last verified one runs again"),
-    (SUSPENDED, "`sync`: the tenant is suspended"),
+    (SUSPENDED, "`sync`, `retry`: the tenant is suspended"),
     (USAGE, "the command line is wrong"),
 ];
+
+/// The code of a failure.
+pub(crate) fn of(error: &(dyn Error + 'static)) -> u8 {
+    match error.downcast_ref() {
+        Some(CallError::Failed(orchestrator::Error::TenantSuspended { .. })) => SUSPENDED,
+        Some(_) | None => FAILED,
+    }
+}
 
 /// As the help shows them.
 pub(crate) fn help() -> String {

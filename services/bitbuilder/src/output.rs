@@ -1,11 +1,11 @@
 //! What is printed, in text or JSON, and what the state of the tenants means to a script.
 
 use crate::{
-    exit::{FAILED, REFUSED, ROLLED_BACK},
+    exit::{self, FAILED, REFUSED, ROLLED_BACK},
     hint,
 };
 use clap::ValueEnum;
-use interfaces::orchestrator::{HostStatus, TenantState, TenantStatus};
+use interfaces::orchestrator::{Changed, HostStatus, TenantState, TenantStatus};
 use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
@@ -34,7 +34,7 @@ pub(crate) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     if let Some(next) = hint::next(error) {
         eprintln!("  next: {next}");
     }
-    ExitCode::from(FAILED)
+    ExitCode::from(exit::of(error))
 }
 
 /// Prints text.
@@ -42,6 +42,15 @@ pub(crate) fn text(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Says what a change made, to a person or a script.
+pub(crate) fn changed(form: Json, changed: &Changed, said: &str) -> Result<u8, Failure> {
+    match form {
+        Json::Off => text(said)?,
+        Json::Pretty | Json::Short => json(form, changed)?,
+    }
+    Ok(0)
 }
 
 /// Whether all that failed is that nobody reads on, as `head` does not.
@@ -68,7 +77,8 @@ fn inert(json: &str) -> String {
     json.chars().map(escaped).collect()
 }
 
-/// What a script should know of the registry and of these tenants' states: the worst of them.
+/// What a script should know of the registry and of these tenants' states: the worst of them. What could not be fetched was
+/// not looked at, whatever runs.
 pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     let code = |state| match state {
         TenantState::Verified | TenantState::Stopped => 0,
@@ -77,8 +87,10 @@ pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
         TenantState::Pending | TenantState::Applying | TenantState::Verifying | TenantState::Failed => FAILED,
     };
     let worst = |code: &u8| if *code == FAILED { u8::MAX } else { *code };
+    let away = |unreachable: &Option<String>| if unreachable.is_some() { FAILED } else { 0 };
     let registry = if host.reason.is_some() { REFUSED } else { 0 };
-    tenants.iter().map(|tenant| code(tenant.state)).chain([registry]).max_by_key(worst).unwrap_or(0)
+    let tenants = tenants.iter().flat_map(|tenant| [code(tenant.state), away(&tenant.unreachable)]);
+    tenants.chain([registry, away(&host.unreachable)]).max_by_key(worst).unwrap_or(0)
 }
 
 /// A colour for a state.

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_worst_state_decides_the_exit_code() {
-        let with = |state| TenantStatus { state, ..status() };
+        let with = |state| TenantStatus { state, unreachable: None, ..status() };
         let followed = HostStatus {
             url: None,
             reference: None,
@@ -211,6 +211,8 @@ mod tests {
             tenants: 0,
         };
         let refused = HostStatus { reason: Some("schema".to_owned()), ..followed.clone() };
+        let unreachable = TenantStatus { unreachable: Some("away".to_owned()), ..with(TenantState::Verified) };
+        assert_eq!(output::exit_code(&followed, &[unreachable]), 1, "what nobody looked at counts as done");
         assert_eq!(output::exit_code(&refused, &[with(TenantState::Verified)]), 3);
         assert_eq!(output::exit_code(&followed, &[]), 0);
         assert_eq!(output::exit_code(&followed, &[with(TenantState::Verified), with(TenantState::Stopped)]), 0);

@@ -1,6 +1,6 @@
 //! `bitbuilder accept`
 
-use crate::output::{self, Failure};
+use crate::output::{self, Failure, Json};
 use interfaces::orchestrator::AcceptHistory;
 use model::names::RepositoryName;
 use runtime::Client;
@@ -11,12 +11,10 @@ pub(crate) struct Arguments {
     repository: RepositoryName,
 }
 
-pub(crate) async fn run(services: &Client, words: Arguments) -> Result<u8, Failure> {
+pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     let repository = words.repository;
-    let changed = services.call(&AcceptHistory { repository: repository.clone() }).await?.changed;
-    let said = if changed { "may now have another history" } else { "may have another history already" };
-    output::text(&format!(
-        "The next commit of {repository} {said}. See what becomes of it: bitbuilder status --watch\n"
-    ))?;
-    Ok(0)
+    let changed = services.call(&AcceptHistory { repository: repository.clone() }).await?;
+    let said = if changed.changed { "may now have another history" } else { "may have another history already" };
+    let next = "See what becomes of it: bitbuilder status --watch";
+    output::changed(json, &changed, &format!("The next commit of {repository} {said}. {next}\n"))
 }

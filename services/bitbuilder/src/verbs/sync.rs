@@ -41,7 +41,7 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
         }
     }
     let Host { host } = services.call(&Describe {}).await?;
-    if host.reason.is_some() {
+    if json == Json::Off && (host.reason.is_some() || host.unreachable.is_some()) {
         output::text(&table::host(&host))?;
     }
     if sync.tenant.is_some() && last.iter().any(is_suspended) {

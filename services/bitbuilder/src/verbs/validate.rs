@@ -22,9 +22,6 @@ use std::{
 };
 use thiserror::Error;
 
-/// The commit that a work tree does not have yet.
-const NO_REVISION: &str = "0000000000000000000000000000000000000000";
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The repository's directory; the current one if nothing is said.
@@ -134,15 +131,13 @@ fn system(tree: &dyn Tree) -> Report {
 
 fn tenant(tree: &dyn Tree, system: Option<&dyn Tree>) -> Report {
     let system = system.map(|tree| System::read("system", tree)).transpose();
-    let request = Request::read("", tree);
-    let faults = match (&request, &system) {
-        (Ok(request), Ok(Some(system))) => admit(request, system),
-        (Ok(request), Ok(None)) => admission::not_supported(request),
-        (request, system) => {
-            let wrong = [request.as_ref().err(), system.as_ref().err()];
-            wrong.into_iter().flatten().flatten().cloned().collect()
-        }
-    };
+    let (request, mut faults) = Request::examine("", tree);
+    match (&request, system) {
+        (Some(request), Ok(Some(system))) => faults.extend(admit(request, &system)),
+        (Some(request), Ok(None)) => faults.extend(admission::not_supported(request)),
+        (_, Err(system)) => faults.extend(system),
+        (None, Ok(_)) => {}
+    }
     Report::of(Kind::Tenant, faults, request.as_ref().map(admission::not_in_effect).unwrap_or_default())
 }
 
@@ -156,10 +151,8 @@ fn admit(request: &Request, system: &System) -> Vec<Diagnostic> {
         let message = format!("no tenant {own} is registered; {} has: {names}", registry::PATH);
         return vec![request.manifest.fault(path!["tenant", "name"], &message)];
     };
-    // invariant: the literal is forty digits
-    let Ok(revision) = NO_REVISION.parse::<Revision>() else { return Vec::new() };
     let host = Host { others: &[], registered: &registered, machine: None };
-    admission::admit(request, registration, &revision, &host).err().unwrap_or_default()
+    admission::admit(request, registration, &Revision::unborn(), &host).err().unwrap_or_default()
 }
 
 fn text(report: &Report, path: &Path) -> String {
@@ -174,7 +167,7 @@ fn text(report: &Report, path: &Path) -> String {
     }
     if !report.not_in_effect.is_empty() {
         let fields = report.not_in_effect.join(", ");
-        let _infallible = writeln!(text, "note: without effect on hosts of this version: {fields}");
+        let _infallible = writeln!(text, "note: not supported on hosts of this version yet: {fields}");
     }
     let verdict = match report.diagnostics.len() {
         0 => format!("is a valid {kind} repository"),

@@ -39,6 +39,15 @@ impl Request {
     /// # Errors
     /// Every fault of every file.
     pub fn read(repository: &str, tree: &dyn Tree) -> Result<Self, Vec<Diagnostic>> {
+        match Self::examine(repository, tree) {
+            (Some(request), faults) if faults.is_empty() => Ok(request),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// The same for who wants to know all that is wrong: what could be read, and every fault so far.
+    #[must_use]
+    pub fn examine(repository: &str, tree: &dyn Tree) -> (Option<Self>, Vec<Diagnostic>) {
         let mut faults = Vec::new();
         let manifest = keep(
             &mut faults,
@@ -48,10 +57,7 @@ impl Request {
         if let Some(manifest) = &manifest {
             faults.extend(request::check(manifest, config.as_ref(), tree));
         }
-        match manifest {
-            Some(manifest) if faults.is_empty() => Ok(Self { manifest, config }),
-            Some(_) | None => Err(diagnostic::in_order(faults)),
-        }
+        (manifest.map(|manifest| Self { manifest, config }), diagnostic::in_order(faults))
     }
 
     /// What its configuration says, or what holds if it says nothing.
