@@ -40,7 +40,7 @@ impl Scene {
     /// The host does not boot, or the server does not start.
     pub fn boot(host: Builder) -> Result<Self> {
         let scene = Self { host: host.boot()? };
-        scene.must("mkdir -p /srv/git /srv/work")?;
+        scene.must("mkdir -p /srv/git /srv/trees")?;
         // Type=exec is too early to be asked; the socket is there when it can be.
         scene.host.write(
             "/etc/systemd/system/git-daemon.socket",

@@ -14,8 +14,8 @@ impl<'a> Repository<'a> {
     pub(crate) fn create(scene: &'a Scene, name: &str) -> Result<Self> {
         scene.must(&format!(
             "git init --quiet --bare --initial-branch=main /srv/git/{name}
-             git clone --quiet /srv/git/{name} /srv/work/{name} 2>/dev/null
-             cd /srv/work/{name} && git checkout --quiet -B main && git config user.name Tester && git config user.email tester@example.org"
+             git clone --quiet /srv/git/{name} /srv/trees/{name} 2>/dev/null
+             cd /srv/trees/{name} && git checkout --quiet -B main && git config user.name Tester && git config user.email tester@example.org"
         ))?;
         Ok(Self::open(scene, name))
     }
@@ -30,7 +30,7 @@ impl<'a> Repository<'a> {
     /// Git on the host fails.
     pub fn commit(&self, message: &str, files: &[(&str, &str)]) -> Result<String> {
         for (path, content) in files {
-            self.scene.host.write(&format!("/srv/work/{}/{path}", self.name), content)?;
+            self.scene.host.write(&format!("/srv/trees/{}/{path}", self.name), content)?;
         }
         self.git(&format!(
             "add --all && git commit --quiet --allow-empty --message='{message}' && git push --quiet origin HEAD:main"
@@ -43,6 +43,6 @@ impl<'a> Repository<'a> {
     /// # Errors
     /// Git fails.
     pub fn git(&self, words: &str) -> Result<String> {
-        self.scene.must(&format!("cd /srv/work/{} && git {words}", self.name))
+        self.scene.must(&format!("cd /srv/trees/{} && git {words}", self.name))
     }
 }

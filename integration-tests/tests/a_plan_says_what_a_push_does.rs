@@ -9,7 +9,7 @@ use test_host::Host;
 
 /// The only plan of `bitbuilder plan WORDS`, with its exit code.
 fn plan(scene: &Scene, words: &str) -> Result<(i32, Value)> {
-    let output = scene.host.sh(&format!("cd /srv/work/web && bitbuilder plan {words} --exit-code --json=short"))?;
+    let output = scene.host.sh(&format!("cd /srv/trees/web && bitbuilder plan {words} --exit-code --json=short"))?;
     let plans: Value = serde_json::from_str(&output.stdout)
         .map_err(|cause| anyhow::anyhow!("{cause}: {}{}", output.stdout, output.stderr))?;
     Ok((output.code, plans["plans"][0].clone()))
@@ -29,12 +29,12 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
         ("units/hello.service", service("sleep infinity")),
     ];
     for (path, content) in &files {
-        scene.host.write(&format!("/srv/work/web/{path}"), content)?;
+        scene.host.write(&format!("/srv/trees/web/{path}"), content)?;
     }
     // A host that follows nothing yet plans too; so does one that is not asked.
     let (code, first) = plan(&scene, "--repository .")?;
     assert_eq!((code, &first["registered"]), (3, &json!(false)), "the built-in policy forwards no port: {first:#}");
-    let offline = scene.host.sh("bitbuilder plan --repository /srv/work/web --offline --sockets /nonexistent")?;
+    let offline = scene.host.sh("bitbuilder plan --repository /srv/trees/web --offline --sockets /nonexistent")?;
     assert!(offline.code == 3 && offline.stdout.contains("the built-in policy"), "{}", offline.stdout);
     scene.follow(&[Registration::new("web")])?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 1, "there is nothing to fetch yet");
@@ -45,7 +45,7 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
     let (code, first) = plan(&scene, "web --repository .")?;
     assert_eq!((code, &first["class"], first["steps"].as_array().unwrap().len()), (2, &json!("hot"), 4), "{first:#}");
     assert_eq!(first["steps"][0]["service"], "storage");
-    let text = scene.must("bitbuilder plan --repository /srv/work/web")?;
+    let text = scene.must("bitbuilder plan --repository /srv/trees/web")?;
     assert!(text.contains("write down the commit to come") && text.contains("4 steps, hardest class hot"), "{text}");
     assert_eq!(scene.must(ledger)?, before, "a plan changed something");
     web.git("add --all && git commit --quiet --message=First")?;
@@ -60,7 +60,7 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
     assert_eq!(plan(&scene, "--repository . --revision HEAD")?.0, 0);
 
     // The next one: a harder class, and the same words again.
-    scene.host.write("/srv/work/web/metadata.json", manifest("web", &["hello.service"], &forward(8002)))?;
+    scene.host.write("/srv/trees/web/metadata.json", manifest("web", &["hello.service"], &forward(8002)))?;
     let (_, hot) = plan(&scene, "--repository .")?;
     assert_eq!((&hot["class"], hot["steps"][0]["service"].as_str()), (&json!("restart"), Some("network")), "{hot:#}");
     web.git("commit --quiet --all --message=Second")?;
@@ -76,10 +76,10 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
     assert_eq!((code, drift["steps"][0]["action"].as_str()), (2, Some("start")), "{drift:#}");
 
     // What is wrong is shown in its place, by the host and by the command alone.
-    scene.host.write("/srv/work/web/metadata.json", manifest("web", &["hello.service"], &forward(22)))?;
+    scene.host.write("/srv/trees/web/metadata.json", manifest("web", &["hello.service"], &forward(22)))?;
     let (code, refused) = plan(&scene, "--repository .")?;
     assert_eq!((code, &refused["diagnostics"][0]["origin"]), (3, &json!("web:metadata.json")), "{refused:#}");
-    let shown = scene.host.sh("bitbuilder plan --repository /srv/work/web")?;
+    let shown = scene.host.sh("bitbuilder plan --repository /srv/trees/web")?;
     assert!(shown.code == 3 && shown.stdout.contains("^^") && shown.stdout.contains("refused"), "{}", shown.stdout);
     assert_eq!(scene.bitbuilder(&["plan", "--revision", "HEAD"])?.code, 64);
     assert_eq!(scene.bitbuilder(&["plan", "--repository", "/srv/nowhere"])?.code, 1);

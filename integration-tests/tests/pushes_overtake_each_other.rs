@@ -16,7 +16,7 @@ fn two_at_once_ten_times() -> Result<()> {
     scene.must("bitbuilder status --watch --json=short >/run/states 2>&1 & echo $! >/run/watching")?;
     for round in 1..=10 {
         scene.must(&format!(
-            "cd /srv/work/web
+            "cd /srv/trees/web
              push() {{ echo $1 >word; git commit --quiet --all --message=$1; git push --quiet origin HEAD:main; }}
              push {round}-first
              bitbuilder sync web --wait >/run/first 2>&1 & first=$!

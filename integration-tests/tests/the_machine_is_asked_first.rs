@@ -28,7 +28,7 @@ fn an_image_room_a_port_and_an_order_that_cannot_be_had() -> Result<()> {
     let refused = |more: &Value, reason: &str, line: &str| -> Result<()> {
         let metadata = manifest("web", &[], more);
         web.commit("Too much", &[("metadata.json", &metadata)])?;
-        let planned = scene.host.sh("bitbuilder plan --repository /srv/work/web --revision HEAD")?;
+        let planned = scene.host.sh("bitbuilder plan --repository /srv/trees/web --revision HEAD")?;
         assert_eq!(planned.code, 3, "{more}: {}", planned.stdout);
         assert_eq!(scene.sync("web")?.code, 3, "{more}");
         let status = scene.expect_state("web", "refused")?;

@@ -53,7 +53,7 @@ fn forwards_lead_in_and_nothing_leads_across() -> Result<()> {
         "outside reached web directly"
     );
     // And out, the tenant goes with the host's address.
-    scene.must("ip netns exec outside busybox httpd -p 192.0.2.2:80 -h /srv/work/web")?;
+    scene.must("ip netns exec outside busybox httpd -p 192.0.2.2:80 -h /srv/trees/web")?;
     assert!(get("192.0.2.2", 80)?.stdout.contains("web"));
 
     // A forward that leaves the repository leaves the host; the tenant keeps its address, and the other one its forward.
