@@ -28,7 +28,7 @@ impl Engine {
         Ok(Changed { changed })
     }
 
-    /// Tries a commit again that did not hold.
+    /// Tries a commit again that did not hold, if the look that begins now still admits it.
     pub(crate) async fn try_again(&self, tenant: &TenantName) -> Result<Changed, Error> {
         // What is being settled now must not be taken for something else.
         let turn = self.turns.take(tenant).await;

@@ -97,7 +97,7 @@ impl Engine {
         };
         let slot = slot?;
         let steps = plan(target, slot, &observed);
-        let retries = ledger.retrying && target.enabled;
+        let retries = ledger.starts_anew() && target.enabled;
         let steps = if retries { steps.anew("somebody asked for another try") } else { steps };
         let changes = !steps.steps.is_empty();
         self.execute(tenant, &observed, &steps).await?;

@@ -56,9 +56,13 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
         (Some(_), None) if after.registered => event(EventKind::Resumed, target, None, &[]),
         _ => {}
     }
-    if was_retried(before, after) {
-        event(EventKind::Retried, target, None, &[]);
-    } else if was_admitted(before, after) {
+    if !before.retrying
+        && after.retrying
+        && let Some(given_up) = &after.quarantined
+    {
+        event(EventKind::Retried, Some(&given_up.revision), None, &[]);
+    }
+    if was_admitted(before, after) {
         event(EventKind::Admitted, target, None, &[]);
     }
     if after.quarantined.is_some() && after.quarantined != before.quarantined {
@@ -106,17 +110,13 @@ pub fn registered(now_usec: u64) -> Event {
     Event { kind, at_usec: now_usec, revision: None, generation: 0, reason: None, plan: Vec::new() }
 }
 
-/// What was given up is the target, and no longer given up for a reason.
-fn was_retried(before: &TenantLedger, after: &TenantLedger) -> bool {
-    let taken_up = before.quarantined.is_some() && after.quarantined.is_none() && after.target == before.quarantined;
-    taken_up && before.reason.is_some() && after.reason.is_none()
-}
-
-/// What its repository names became the target. Going back, and starting what was verified after a boot, is something else.
+/// What its repository names became the target. Going back, starting what was verified after a boot, and another try, of
+/// which it was said that somebody asked for it, are something else.
 fn was_admitted(before: &TenantLedger, after: &TenantLedger) -> bool {
     let Some(target) = after.target.as_ref().filter(|_| after.target != before.target) else { return false };
     let back = after.target == after.verified && after.wanted == before.wanted;
-    after.wanted.as_ref() == Some(&target.revision) && after.quarantined.is_none() && !back
+    let again = after.target == before.quarantined;
+    after.wanted.as_ref() == Some(&target.revision) && after.quarantined.is_none() && !back && !again
 }
 
 fn says(ledger: &TenantLedger) -> (TenantState, Option<&String>, Option<&String>) {
@@ -192,6 +192,7 @@ mod tests {
             .then(|ledger, _| {
                 ledger.retry();
             })
+            .then(admit('b'))
             .applies()
             .then(fail("still none"));
         story.applies().then(fail("nor the other")).then(fail("nor the other"));

@@ -42,7 +42,8 @@ pub struct TenantLedger {
     pub proven: bool,
     /// Since when it is left alone, in microseconds since 1970, if somebody asked for that.
     pub suspended_since_usec: Option<u64>,
-    /// Whether the target is to be started anew even if nothing differs: somebody asked for another try.
+    /// Whether somebody asked for another try: of what is quarantined, which the next look judges as it judges any commit,
+    /// and then of the target, which is started anew even if nothing differs.
     #[serde(default)]
     pub retrying: bool,
 }
@@ -122,13 +123,17 @@ impl TenantLedger {
         self.suspended_since_usec.take().is_some()
     }
 
-    /// Makes what was given up the target once more. Returns whether there is anything to be tried.
+    /// Lets what was given up be admitted once more. Until a look has done so it stays given up: what the registry or the
+    /// machine would refuse by now is not tried. Returns whether there is anything to be tried.
     pub fn retry(&mut self) -> bool {
-        let Some(given_up) = self.quarantined.take() else { return false };
-        self.target = Some(given_up);
-        (self.reason, self.rollback_reason, self.proven) = (None, None, false);
-        self.retrying = true;
-        true
+        self.retrying |= self.quarantined.is_some();
+        self.quarantined.is_some()
+    }
+
+    /// Whether the target is to be started anew because somebody asked for another try of it.
+    #[must_use]
+    pub fn starts_anew(&self) -> bool {
+        self.retrying && self.quarantined.is_none()
     }
 
     /// The registry names it, or does not any more. Who comes back is not suspended.
@@ -162,13 +167,14 @@ impl TenantLedger {
     }
 
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
-    /// was tried and did not hold.
+    /// was tried and did not hold, unless somebody asked for another try.
     pub fn admit(&mut self, desired: DesiredTenant) -> bool {
         self.wanted = Some(desired.revision.clone());
-        if self.quarantined.as_ref() == Some(&desired) {
+        let given_up = self.quarantined.as_ref() == Some(&desired);
+        if given_up && !self.retrying {
             return false;
         }
-        if self.target.as_ref() == Some(&desired) {
+        if !given_up && self.target.as_ref() == Some(&desired) {
             // What was refused in between is gone from the repository.
             if self.state != TenantState::Failed {
                 self.reason = None;
@@ -179,7 +185,7 @@ impl TenantLedger {
         self.quarantined = None;
         self.reason = None;
         self.rollback_reason = None;
-        (self.proven, self.retrying) = (false, false);
+        (self.proven, self.retrying) = (false, given_up);
         true
     }
 
@@ -187,6 +193,7 @@ impl TenantLedger {
     pub fn refuse(&mut self, revision: Revision, reason: String, now_usec: u64) {
         self.wanted = Some(revision);
         self.reason = Some(reason);
+        self.retrying = false;
         self.enter(TenantState::Refused, now_usec);
     }
 
@@ -218,7 +225,8 @@ impl TenantLedger {
         }
         self.verified = self.target.clone();
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
-        self.retrying = false;
+        // What is still given up waits for the look that was asked for.
+        self.retrying &= self.quarantined.is_some();
         self.enter(state, now_usec);
     }
 

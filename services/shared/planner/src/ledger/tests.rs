@@ -138,20 +138,31 @@ fn a_suspended_tenant_rests_but_for_its_verified_commit_after_a_boot() {
 }
 
 #[test]
-fn a_retry_takes_up_what_was_given_up() {
+fn a_retry_is_judged_before_it_is_tried() {
     let mut ledger = verified('a');
     assert!(!ledger.retry());
     assert!(ledger.admit(desired("web", 'b')));
     assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GoBack);
     ledger.settle(3);
     assert!(ledger.retry());
-    assert_eq!((&ledger.target, &ledger.reason, ledger.retrying), (&Some(desired("web", 'b')), &None, true));
-    assert_eq!(ledger.fail("again".to_owned(), 4), Verdict::GoBack, "the verified one is still there to go back to");
+    ledger.settle(4);
+    assert_eq!((&ledger.target, ledger.starts_anew()), (&Some(desired("web", 'a')), false), "tried before it was judged");
+    let mut refused = ledger.clone();
+    refused.refuse(desired("web", 'b').revision, "too much memory".to_owned(), 5);
+    assert!(!refused.retrying && !refused.admit(desired("web", 'b')), "what was asked for was answered by the refusal");
+    assert!(ledger.admit(desired("web", 'b')));
+    assert_eq!((&ledger.target, &ledger.reason, ledger.starts_anew()), (&Some(desired("web", 'b')), &None, true));
+    assert_eq!(ledger.fail("again".to_owned(), 6), Verdict::GoBack, "the verified one is still there to go back to");
+}
+
+#[test]
+fn a_first_commit_is_given_up_until_its_retry_is_admitted() {
     let mut first = TenantLedger::new(0);
     assert!(first.admit(desired("web", 'a')));
     assert_eq!(first.fail("no start".to_owned(), 1), Verdict::GiveUp);
-    assert!(first.retry() && !first.gave_up());
-    assert!(!first.admit(desired("web", 'a')) && first.retrying, "a look at the same commit takes nothing back");
+    assert!(first.retry() && first.gave_up());
+    assert!(first.admit(desired("web", 'a')) && first.starts_anew() && !first.gave_up());
+    assert!(!first.admit(desired("web", 'a')) && first.starts_anew(), "a look at the same commit takes nothing back");
     first.settle(2);
     assert!(!first.retrying);
 }
