@@ -75,12 +75,7 @@ pub(crate) fn admit(
     observed: &ObservedTenant,
 ) -> Result<DesiredTenant, Vec<Diagnostic>> {
     let tenant = &registration.name;
-    let others: Vec<&DesiredTenant> = memory
-        .tenants
-        .iter()
-        .filter(|(name, other)| *name != tenant && other.registered)
-        .filter_map(|(_, other)| other.target.as_ref())
-        .collect();
+    let others = others(memory, tenant);
     let registered: BTreeSet<TenantName> = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
     let image = &request.manifest.content.image;
     let machine = ground.filter(|_| needs_root(observed, image)).and_then(|ground| ground.machine(image));
@@ -94,11 +89,78 @@ pub(crate) fn admit(
     exceeded.map_or(Ok(desired), |fault| Err(vec![fault]))
 }
 
+/// What the other tenants are made into, and what they go back to: until a commit has held, what the one before it had to
+/// itself is nobody else's.
+fn others<'a>(memory: &'a Memory, tenant: &TenantName) -> Vec<&'a DesiredTenant> {
+    let others = memory.tenants.iter().filter(|(name, other)| *name != tenant && other.registered);
+    others.flat_map(|(_, other)| [&other.target, &other.verified]).flatten().collect()
+}
+
 /// Whether a root of this image has yet to be made. If nobody says whether there is one, that refuses nobody.
 fn needs_root(observed: &ObservedTenant, image: &ImageName) -> bool {
     match &observed.storage {
         Known::Known(Some(held)) => !held.intact || held.spec.image != *image,
         Known::Known(None) => true,
         Known::Unknown => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::tree::Tree;
+    use planner::TenantLedger;
+
+    /// The files of a tenant that asks for this port of the host's, or for none.
+    struct Files(&'static str, Option<u16>);
+
+    impl Tree for Files {
+        fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+            let Self(name, port) = self;
+            let forward = port.map_or(String::new(), |port| format!(r#"{{"host":{port},"tenant":80}}"#));
+            let text = format!(
+                r#"{{"version":"1.0","tenant":{{"name":"{name}","type":"container"}},"image":"debian","network":{{"forward":[{forward}]}}}}"#
+            );
+            Ok((path == "metadata.json").then(|| text.into_bytes()))
+        }
+
+        fn has(&self, _: &str) -> bool {
+            false
+        }
+    }
+
+    fn judged(
+        memory: &Memory,
+        name: &'static str,
+        digit: char,
+        port: Option<u16>,
+    ) -> Result<DesiredTenant, Vec<Diagnostic>> {
+        let mut entry = Registration::unregistered(name.parse().unwrap(), "git://h/r".parse().unwrap());
+        entry.policy.ports.most = vec!["8000-8999".parse().unwrap()];
+        let request = Request::read(name, &Files(name, port)).unwrap();
+        let revision = digit.to_string().repeat(40).parse().unwrap();
+        admit(memory, &entry, &request, &revision, None, &ObservedTenant::absent())
+    }
+
+    #[test]
+    fn what_a_tenant_may_go_back_to_is_held_until_its_next_commit_held() {
+        let mut memory = Memory::default();
+        let mut web = TenantLedger::new(0);
+        web.admit(judged(&memory, "web", 'a', Some(8080)).unwrap());
+        web.settle(1);
+        web.admit(judged(&memory, "web", 'b', None).unwrap());
+        memory.tenants.insert("web".parse().unwrap(), web.clone());
+        let refused = judged(&memory, "mail", 'c', Some(8080)).unwrap_err();
+        assert!(refused[0].message.contains("belongs to another tenant"), "{refused:?}");
+        assert!(judged(&memory, "web", 'c', Some(8080)).is_ok(), "its own port is another's");
+        web.settle(2);
+        memory.tenants.insert("web".parse().unwrap(), web.clone());
+        assert!(judged(&memory, "mail", 'c', Some(8080)).is_ok());
+        web.admit(judged(&memory, "web", 'd', Some(8080)).unwrap());
+        memory.tenants.insert("web".parse().unwrap(), web.clone());
+        assert!(judged(&memory, "mail", 'c', Some(8080)).is_err());
+        web.register(false);
+        memory.tenants.insert("web".parse().unwrap(), web);
+        assert!(judged(&memory, "mail", 'c', Some(8080)).is_ok(), "who left holds nothing");
     }
 }

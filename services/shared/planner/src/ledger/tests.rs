@@ -146,7 +146,11 @@ fn a_retry_is_judged_before_it_is_tried() {
     ledger.settle(3);
     assert!(ledger.retry());
     ledger.settle(4);
-    assert_eq!((&ledger.target, ledger.starts_anew()), (&Some(desired("web", 'a')), false), "tried before it was judged");
+    assert_eq!(
+        (&ledger.target, ledger.starts_anew()),
+        (&Some(desired("web", 'a')), false),
+        "tried before it was judged"
+    );
     let mut refused = ledger.clone();
     refused.refuse(desired("web", 'b').revision, "too much memory".to_owned(), 5);
     assert!(!refused.retrying && !refused.admit(desired("web", 'b')), "what was asked for was answered by the refusal");
