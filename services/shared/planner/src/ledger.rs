@@ -46,6 +46,9 @@ pub struct TenantLedger {
     /// and then of the target, which is started anew even if nothing differs.
     #[serde(default)]
     pub retrying: bool,
+    /// Whether the host was booted and what was verified is still to be started.
+    #[serde(default)]
+    pub booting: bool,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -80,6 +83,7 @@ impl TenantLedger {
             proven: false,
             suspended_since_usec: None,
             retrying: false,
+            booting: false,
         }
     }
 
@@ -107,8 +111,7 @@ impl TenantLedger {
     /// Whether nothing is to be done for it because it is suspended. After a boot its verified commit is still started.
     #[must_use]
     pub fn rests(&self) -> bool {
-        let restarts = self.target.is_some() && self.target == self.verified && !self.proven;
-        self.is_suspended() && !restarts
+        self.is_suspended() && !self.booting
     }
 
     /// Leaves it alone from `now` on. What was begun is finished. Returns whether that changes anything.
@@ -147,10 +150,9 @@ impl TenantLedger {
     /// The host was booted: what was verified comes first, whatever was under way. What is wanted is looked at afterwards.
     pub fn boot(&mut self) {
         self.proven = false;
-        if let Some(verified) = &self.verified
-            && self.target.as_ref() != Some(verified)
-        {
-            self.target = Some(verified.clone());
+        self.booting = self.verified.is_some();
+        if self.booting {
+            self.target.clone_from(&self.verified);
         }
     }
 
@@ -225,6 +227,7 @@ impl TenantLedger {
         }
         self.verified = self.target.clone();
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
+        self.booting = false;
         // What is still given up waits for the look that was asked for.
         self.retrying &= self.quarantined.is_some();
         self.enter(state, now_usec);
@@ -233,7 +236,7 @@ impl TenantLedger {
     /// The target did not hold.
     pub fn fail(&mut self, reason: String, now_usec: u64) -> Verdict {
         self.unconverged = None;
-        (self.proven, self.retrying) = (false, false);
+        (self.proven, self.retrying, self.booting) = (false, false, false);
         match &self.verified {
             Some(verified) if self.target.as_ref() != Some(verified) => {
                 self.quarantined = self.target.replace(verified.clone());

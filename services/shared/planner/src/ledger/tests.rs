@@ -138,6 +138,18 @@ fn a_suspended_tenant_rests_but_for_its_verified_commit_after_a_boot() {
 }
 
 #[test]
+fn a_suspended_tenant_is_started_once_after_a_boot_whatever_comes_of_it() {
+    let mut ledger = verified('a');
+    assert!(ledger.suspend(2));
+    ledger.proven = false;
+    assert!(ledger.rests(), "what was begun and not finished before the suspension is taken up again");
+    ledger.boot();
+    assert!(!ledger.rests());
+    assert_eq!(ledger.fail("no start".to_owned(), 3), Verdict::GiveUp);
+    assert!(ledger.rests(), "it is tried again and again");
+}
+
+#[test]
 fn a_retry_is_judged_before_it_is_tried() {
     let mut ledger = verified('a');
     assert!(!ledger.retry());
