@@ -3,6 +3,7 @@
 
 use crate::{
     history::History,
+    manager::Boot,
     status,
     store::{Changed, Memory, Store, now_usec},
 };
@@ -89,9 +90,12 @@ impl Engine {
 
     /// Begins to converge: first towards what is remembered, which needs no network, then towards what Git says. After a
     /// boot, what was verified comes before what was under way.
-    pub fn start(&self, boot_id: &str) {
-        let booted =
-            self.store.change_host(|host| host.boot_id.replace(boot_id.to_owned()).as_deref() != Some(boot_id));
+    pub fn start(&self, boot: &Boot) {
+        let booted = self.store.change_host(|host| {
+            let (identity, booted) = boot.after(host.boot_id.as_deref());
+            host.boot_id = Some(identity);
+            booted
+        });
         let booted = booted.unwrap_or_else(|error| {
             tracing::warn!("{}", runtime::chain(&error));
             true
