@@ -55,23 +55,35 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads what is remembered in `directory`. A file that cannot be understood is set aside and said: one spoiled file
-    /// does not keep the others' tenants from being looked after, and its tenant keeps what it runs with.
+    /// Reads what is remembered in `directory`. A file that cannot be understood is set aside as NAME.spoiled and said: one
+    /// spoiled file does not keep the others' tenants from being looked after, and its tenant keeps what it runs with.
+    /// Without host.json no repository is followed until the host is initialised again; the tenants go on.
     ///
     /// # Errors
-    /// The directory cannot be read or made.
+    /// The directory or a file cannot be read or made, or a spoiled file cannot be set aside.
     pub fn open(directory: &Path) -> Result<Self, FileError> {
         let tenants = directory.join("tenants");
         fs::create_dir_all(&tenants).map_err(FileError::new("create", &tenants))?;
-        let mut memory = Memory { host: read(&directory.join("host.json"))?.unwrap_or_default(), ..Memory::default() };
+        let host = match read(&directory.join("host.json"))? {
+            Content::Understood(host) => host,
+            Content::Absent => HostLedger::default(),
+            Content::Spoiled(reason) => {
+                tracing::error!("{reason}; no system repository is followed until: bitbuilder init --repository URL");
+                HostLedger::default()
+            }
+        };
+        let mut memory = Memory { host, ..Memory::default() };
         for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))? {
             let entry = entry.map_err(FileError::new("list", &tenants))?;
             let name =
                 entry.file_name().to_str().and_then(|file| file.strip_suffix(".json")?.parse::<TenantName>().ok());
-            if let Some(name) = name
-                && let Some(ledger) = read(&entry.path())?
-            {
-                memory.tenants.insert(name, ledger);
+            let Some(name) = name else { continue };
+            match read(&entry.path())? {
+                Content::Understood(ledger) => drop(memory.tenants.insert(name, ledger)),
+                Content::Absent => {}
+                Content::Spoiled(reason) => {
+                    tracing::warn!(tenant = %name, "{reason}; it is looked at as if it were new");
+                }
             }
         }
         Ok(Self { directory: directory.to_owned(), memory: Mutex::new(memory) })
@@ -188,13 +200,27 @@ pub(crate) struct Changed<R> {
     pub(crate) changed: bool,
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|cause| FileError::new("understand", path)(cause.into()))
+/// What a file says.
+enum Content<T> {
+    Understood(T),
+    Absent,
+    /// It was set aside, for this reason.
+    Spoiled(String),
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Content<T>, FileError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Content::Absent),
+        Err(cause) => return Err(FileError::new("read", path)(cause)),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(content) => Ok(Content::Understood(content)),
+        Err(cause) => {
+            let aside = path.with_extension("spoiled");
+            fs::rename(path, &aside).map_err(FileError::new("set aside", path))?;
+            Ok(Content::Spoiled(format!("{} is spoiled and now {}: {cause}", path.display(), aside.display())))
         }
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(FileError::new("read", path)(cause)),
     }
 }
 
@@ -251,5 +277,36 @@ mod tests {
         fs::rename(&aside, &tenants).unwrap();
         store.flush(&name()).unwrap();
         assert_eq!(generation(directory.path()), 2);
+    }
+
+    #[test]
+    fn a_spoiled_tenant_is_set_aside_and_the_others_are_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let mail: TenantName = "mail".parse().unwrap();
+        store.change_host(|host| host.reference = Some(Reference::main())).unwrap();
+        for tenant in [&name(), &mail] {
+            store.remember(tenant, TenantLedger::new(1)).unwrap();
+        }
+        let tenants = directory.path().join("tenants");
+        fs::write(tenants.join("web.json"), "{ \"slot\": ").unwrap();
+        let again = open(directory.path());
+        assert!(again.tenant(&name()).is_none() && again.tenant(&mail).is_some());
+        assert_eq!(again.memory().host.reference, Some(Reference::main()));
+        assert_eq!(fs::read_to_string(tenants.join("web.spoiled")).unwrap(), "{ \"slot\": ");
+        again.remember(&name(), TenantLedger::new(2)).unwrap();
+        assert_eq!(open(directory.path()).tenant(&name()).unwrap().since_usec, 2);
+    }
+
+    #[test]
+    fn a_spoiled_host_ledger_is_set_aside_and_the_tenants_are_still_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        store.remember(&name(), TenantLedger::new(1)).unwrap();
+        fs::write(directory.path().join("host.json"), [0; 64]).unwrap();
+        let again = open(directory.path());
+        assert_eq!(again.memory().host, HostLedger::default());
+        assert!(again.tenant(&name()).unwrap().registered);
+        assert!(directory.path().join("host.spoiled").exists() && !directory.path().join("host.json").exists());
     }
 }

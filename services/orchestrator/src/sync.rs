@@ -134,10 +134,14 @@ impl Engine {
         changed
     }
 
-    /// Makes the ledger know the registry's tenants. Returns those that it did not know as they are.
+    /// Makes the ledger know the registry's tenants. Returns those that it did not know as they are. Who knows of no
+    /// registry says of nobody that he left.
     fn register(&self) -> Vec<TenantName> {
         let (registered, known): (Vec<TenantName>, Vec<(TenantName, bool)>) = {
             let memory = self.store.memory();
+            if memory.host.revision.is_none() {
+                return Vec::new();
+            }
             let registered = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
             (registered, memory.tenants.iter().map(|(name, ledger)| (name.clone(), ledger.registered)).collect())
         };
@@ -296,4 +300,22 @@ fn differing(before: &[Registration], after: &[Registration], part: fn(&Registra
 fn in_full(faults: &[Diagnostic]) -> String {
     let texts: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
     texts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn nobody_has_left_a_registry_that_was_never_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let web: TenantName = "web".parse().unwrap();
+        engine.store.remember(&web, TenantLedger::new(1)).unwrap();
+        assert!(engine.register().is_empty() && engine.store.tenant(&web).unwrap().registered);
+        engine.store.change_host(|host| host.revision = "a".repeat(40).parse().ok()).unwrap();
+        assert_eq!(engine.register(), [web.clone()]);
+        assert!(!engine.store.tenant(&web).unwrap().registered);
+    }
 }
