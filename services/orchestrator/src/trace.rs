@@ -59,8 +59,12 @@ impl Engine {
         }
     }
 
-    /// The line in the commit's own files, which do not change once they are checked out.
+    /// The line in the commit's own files, which do not change once they are checked out. Of a commit that trust or policy
+    /// refused nothing is checked out, whoever asks.
     async fn place(&self, found: &Found) -> Option<String> {
+        if !find::is_admitted(&self.store.memory(), found) {
+            return None;
+        }
         let repository = found.tenant.as_ref().map_or_else(RepositoryName::system, RepositoryName::from);
         let revision = found.revision.clone()?;
         let checkout = git_sync::Checkout { repository: repository.clone(), revision };

@@ -65,6 +65,17 @@ pub(super) fn find(memory: &Memory, meaning: &Meaning) -> Vec<Found> {
     found
 }
 
+/// Whether the commit is one that the host follows or that a tenant is made into or goes back to.
+pub(super) fn is_admitted(memory: &Memory, found: &Found) -> bool {
+    let Some(revision) = &found.revision else { return false };
+    match &found.tenant {
+        None => memory.host.revision.as_ref() == Some(revision),
+        Some(tenant) => memory.tenants.get(tenant).is_some_and(|ledger| {
+            [&ledger.target, &ledger.verified].into_iter().flatten().any(|desired| desired.revision == *revision)
+        }),
+    }
+}
+
 fn system(memory: &Memory, what: &str) -> Found {
     Found { tenant: None, what: what.to_owned(), revision: memory.host.revision.clone(), spot: Spot::Registry }
 }

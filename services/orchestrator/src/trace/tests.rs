@@ -59,6 +59,7 @@ fn memory() -> Memory {
     ledger.refuse("c".repeat(40).parse().unwrap(), "schema".to_owned(), 3);
     let mut memory = Memory::default();
     memory.host.revision = "d".repeat(40).parse().ok();
+    memory.host.wanted = "e".repeat(40).parse().ok();
     memory.tenants.insert("web".parse().unwrap(), ledger);
     memory
 }
@@ -67,11 +68,13 @@ fn memory() -> Memory {
 fn traced(what: &str) -> Vec<String> {
     let memory = memory();
     let found = meaning::meanings(what);
-    let found = found.iter().flat_map(|meaning| find::find(&memory, meaning));
+    let found = found.iter().flat_map(|meaning| find::find(&memory, meaning)).collect::<Vec<Found>>();
     found
+        .into_iter()
         .map(|found| {
             let repository = found.tenant.as_ref().map_or_else(RepositoryName::system, RepositoryName::from);
-            let place = place(&repository, &Files, &found.spot).unwrap_or_default();
+            let admitted = find::is_admitted(&memory, &found);
+            let place = admitted.then(|| place(&repository, &Files, &found.spot)).flatten().unwrap_or_default();
             let revision = found.revision.map_or(String::new(), |revision| revision.as_str()[..1].to_owned());
             format!("{what}: {} ({revision}) {place}", found.what)
         })
@@ -105,6 +108,7 @@ fn each_word_leads_to_its_line() {
         "bbbbbbbbb",
         "ccccccc",
         "ddddddd",
+        "eeeeeee",
     ];
     let lines: Vec<String> = words.iter().flat_map(|word| traced(word)).collect();
     insta::assert_snapshot!(lines.join("\n"));
