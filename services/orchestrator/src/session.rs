@@ -77,11 +77,7 @@ impl Session {
             tokio::spawn(async move { engine.sync_registry().await });
             return changed.map(|changed| Changed { changed }).map_err(|error| failed(&error));
         };
-        let accepted = self.engine.change(&tenant, |ledger, _| {
-            let before = ledger.floor.is_some();
-            ledger.accept_history();
-            before
-        });
+        let accepted = self.engine.change(&tenant, |ledger, _| ledger.accept_history());
         let Some(changed) = accepted.map_err(|error| failed(&error))? else {
             return Err(Error::NoSuchTenant { tenant });
         };

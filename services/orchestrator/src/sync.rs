@@ -126,7 +126,11 @@ impl Engine {
             Vec::new()
         });
         moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
-        redirected.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.accept_history()));
+        for tenant in &redirected {
+            self.remember(tenant, |ledger, _| {
+                ledger.accept_history();
+            });
+        }
         changed.extend(self.register());
         changed.sort();
         changed.dedup();
@@ -186,15 +190,16 @@ impl Engine {
                 url: entry.repository.clone(),
                 reference: entry.reference.clone(),
                 trust: entry.trust.clone(),
-                floor: ledger.as_ref().and_then(|ledger| ledger.floor.clone()),
+                floor: ledger.as_ref().and_then(TenantLedger::bound).cloned(),
             };
+            let without_bound = ledger.as_ref().is_some_and(|ledger| ledger.any_history);
             let held = ledger.and_then(|ledger| ledger.verified).map(|desired| desired.image);
             // What there is does not depend on what is wanted: it is looked at meanwhile, and the machine if a root will have
             // to be made.
             let ground = Ground::for_image(&self.services, None, held.as_ref(), None);
             let (fetched, looked, ground) = tokio::join!(self.fetch(fetch), self.see(tenant), ground);
             let asked = self.read(tenant, fetched, held.as_ref(), ground).await;
-            self.admit(&entry, asked, &looked.observed);
+            self.admit(&entry, asked, without_bound, &looked.observed);
             seen = Some(looked);
         }
         self.reconcile_in_turn(tenant, seen).await;
@@ -224,9 +229,19 @@ impl Engine {
     }
 
     /// Written together with the plan that follows from it, or after it was seen that nothing does.
-    fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, observed: &ObservedTenant) {
+    fn admit(
+        &self,
+        entry: &Registration,
+        asked: Result<Asked, Unusable>,
+        without_bound: bool,
+        observed: &ObservedTenant,
+    ) {
         let tenant = &entry.name;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
+            // Somebody may have asked meanwhile that it be left alone.
+            if ledger.is_suspended() {
+                return None;
+            }
             let admitted = match asked {
                 Err(Unusable::Unreachable(reason)) => {
                     ledger.unreachable = Some(reason);
@@ -240,7 +255,10 @@ impl Engine {
             };
             ledger.unreachable = None;
             match admitted {
-                Ok(desired) => ledger.admit(desired.clone()).then_some(desired.revision),
+                Ok(desired) => {
+                    ledger.history_admitted(without_bound);
+                    ledger.admit(desired.clone()).then_some(desired.revision)
+                }
                 Err((revision, reason)) => {
                     if ledger.wanted.as_ref() != Some(&revision) {
                         warn!(%tenant, %revision, "refused:\n{reason}");
@@ -317,5 +335,22 @@ mod tests {
         engine.store.change_host(|host| host.revision = "a".repeat(40).parse().ok()).unwrap();
         assert_eq!(engine.register(), [web.clone()]);
         assert!(!engine.store.tenant(&web).unwrap().registered);
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_of_a_tenant_that_is_suspended_meanwhile_is_not_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let web: TenantName = "web".parse().unwrap();
+        let mut ledger = TenantLedger::new(1);
+        ledger.suspend(2);
+        engine.store.remember(&web, ledger.clone()).unwrap();
+        let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
+        let refused = || Err(Unusable::Refused("a".repeat(40).parse().unwrap(), "schema".to_owned()));
+        engine.admit(&entry, refused(), true, &ObservedTenant::absent());
+        assert_eq!(engine.store.tenant(&web), Some(ledger));
+        engine.resume(&web).unwrap();
+        engine.admit(&entry, refused(), true, &ObservedTenant::absent());
+        assert_eq!(engine.store.tenant(&web).unwrap().reason.as_deref(), Some("schema"));
     }
 }

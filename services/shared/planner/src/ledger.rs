@@ -49,6 +49,9 @@ pub struct TenantLedger {
     /// Whether the host was booted and what was verified is still to be started.
     #[serde(default)]
     pub booting: bool,
+    /// Whether the next commit need not have the floor in its history: somebody accepted another one.
+    #[serde(default)]
+    pub any_history: bool,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -84,6 +87,7 @@ impl TenantLedger {
             suspended_since_usec: None,
             retrying: false,
             booting: false,
+            any_history: false,
         }
     }
 
@@ -160,12 +164,30 @@ impl TenantLedger {
     pub fn moved(&mut self) {
         self.verified = None;
         self.quarantined = None;
-        self.floor = None;
+        self.any_history = true;
     }
 
-    /// Another of its repository's histories counts from now on: what comes next need not go on from what held.
-    pub fn accept_history(&mut self) {
-        self.floor = None;
+    /// Another of its repository's histories counts from now on: what comes next need not go on from what held, nor from
+    /// what is under way. Returns whether that changes anything.
+    pub fn accept_history(&mut self) -> bool {
+        let changes = !self.any_history && (self.floor.is_some() || self.target.is_some());
+        self.any_history = true;
+        changes
+    }
+
+    /// What the next commit has to have in its history.
+    #[must_use]
+    pub fn bound(&self) -> Option<&Revision> {
+        self.floor.as_ref().filter(|_| !self.any_history)
+    }
+
+    /// A commit was admitted that was fetched `without_bound`: its history is the accepted one, and there is no floor until
+    /// a commit of it holds.
+    pub fn history_admitted(&mut self, without_bound: bool) {
+        if without_bound && self.any_history {
+            self.any_history = false;
+            self.floor = None;
+        }
     }
 
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
