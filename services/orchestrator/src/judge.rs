@@ -1,7 +1,7 @@
 //! Holds a request against everything that can refuse it: the registry, the other tenants, the machine, and what its own
 //! repository allows a commit to disturb. The same for a commit that was pushed and for one that may be.
 
-use crate::{manager, store::Memory};
+use crate::{manager, slots, store::Memory};
 use interfaces::storage;
 use model::{
     DesiredTenant, Diagnostic, ImageName, Revision, Size, TenantName,
@@ -19,15 +19,15 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
     described: storage::Described,
-    systemd: u32,
+    systemd: Option<u32>,
 }
 
 impl Ground {
-    /// Nothing if somebody does not answer: what is not known refuses nobody.
+    /// Nothing if the storage manager does not answer: what is not known refuses nobody.
     async fn look(services: &Client) -> Option<Self> {
         let (described, systemd) = tokio::join!(services.call(&storage::Describe {}), manager::version());
         match described {
-            Ok(described) => Some(Self { described, systemd: systemd? }),
+            Ok(described) => Some(Self { described, systemd }),
             Err(error) => {
                 tracing::warn!("the machine is not known: {}", runtime::chain(&error));
                 None
@@ -89,6 +89,11 @@ pub(crate) fn admit(
     exceeded.map_or(Ok(desired), |fault| Err(vec![fault]))
 }
 
+/// What is wrong with a request of a tenant that cannot have uids of its own.
+pub(crate) fn no_range(request: &Request) -> Diagnostic {
+    Diagnostic::of_file(request.manifest.origin(), slots::NONE_FREE)
+}
+
 /// What the other tenants are made into, and what they go back to: until a commit has held, what the one before it had to
 /// itself is nobody else's.
 fn others<'a>(memory: &'a Memory, tenant: &TenantName) -> Vec<&'a DesiredTenant> {
@@ -106,13 +111,13 @@ fn needs_root(observed: &ObservedTenant, image: &ImageName) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use model::tree::Tree;
     use planner::TenantLedger;
 
     /// The files of a tenant that asks for this port of the host's, or for none.
-    struct Files(&'static str, Option<u16>);
+    pub(crate) struct Files(pub(crate) &'static str, pub(crate) Option<u16>);
 
     impl Tree for Files {
         fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
@@ -140,6 +145,18 @@ mod tests {
         let request = Request::read(name, &Files(name, port)).unwrap();
         let revision = digit.to_string().repeat(40).parse().unwrap();
         admit(memory, &entry, &request, &revision, None, &ObservedTenant::absent())
+    }
+
+    #[test]
+    fn a_service_manager_that_does_not_say_its_version_leaves_the_other_checks() {
+        let described = storage::Described { images: Vec::new(), free: 1 << 40 };
+        let ground = Ground { described, systemd: None };
+        let entry = Registration::unregistered("web".parse().unwrap(), "git://h/r".parse().unwrap());
+        let request = Request::read("web", &Files("web", None)).unwrap();
+        let judged =
+            admit(&Memory::default(), &entry, &request, &Revision::unborn(), Some(&ground), &ObservedTenant::absent());
+        let faults = judged.unwrap_err();
+        assert!(faults.len() == 1 && faults[0].message.contains("this host has no image debian"), "{faults:?}");
     }
 
     #[test]

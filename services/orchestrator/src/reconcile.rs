@@ -33,6 +33,20 @@ pub(crate) struct Seen {
     slot: Result<Slot, Fault>,
 }
 
+impl Seen {
+    /// Nothing there, on a host without a free uid range.
+    #[cfg(test)]
+    pub(crate) fn by_nobody() -> Self {
+        let slot = Err(Fault::Host(slots::NONE_FREE.to_owned()));
+        Self { at: Instant::now(), observed: ObservedTenant::absent(), slot }
+    }
+
+    /// Whether the host has no uid range left for it.
+    pub(crate) fn finds_no_range(&self) -> bool {
+        self.slot == Err(Fault::Host(slots::NONE_FREE.to_owned()))
+    }
+}
+
 impl Engine {
     /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
     pub(crate) async fn reconcile(&self, tenant: &TenantName) {
@@ -174,7 +188,7 @@ impl Engine {
             ledger.slot
         });
         match given {
-            Ok(slot) => slot.flatten().ok_or_else(|| Fault::Host("no uid range is free".to_owned())),
+            Ok(slot) => slot.flatten().ok_or_else(|| Fault::Host(slots::NONE_FREE.to_owned())),
             Err(error) => Err(Fault::Host(runtime::chain(&error))),
         }
     }

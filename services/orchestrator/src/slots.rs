@@ -9,6 +9,9 @@ use model::{
 use runtime::Client;
 use std::collections::BTreeMap;
 
+/// Why a tenant has no slot although everybody answered.
+pub(crate) const NONE_FREE: &str = "no uid range is free on this host for another tenant";
+
 /// What the tenant manager holds, and what others claim.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claimed {

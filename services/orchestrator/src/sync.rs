@@ -3,6 +3,7 @@
 use crate::{
     engine::{Engine, Look},
     judge::{self, Ground},
+    reconcile::Seen,
     store::now_usec,
 };
 use host::worktree::WorkTree;
@@ -10,7 +11,6 @@ use interfaces::{git_sync, tenant as instance};
 use model::{
     Diagnostic, ImageName, Reference, Revision, TenantName,
     names::RepositoryName,
-    observed::ObservedTenant,
     registry::Registration,
     tree::{Request, System},
 };
@@ -199,7 +199,7 @@ impl Engine {
             let ground = Ground::for_image(&self.services, None, held.as_ref(), None);
             let (fetched, looked, ground) = tokio::join!(self.fetch(fetch), self.see(tenant), ground);
             let asked = self.read(tenant, fetched, held.as_ref(), ground).await;
-            self.admit(&entry, asked, without_bound, &looked.observed);
+            self.admit(&entry, asked, without_bound, &looked);
             seen = Some(looked);
         }
         self.reconcile_in_turn(tenant, seen).await;
@@ -229,13 +229,7 @@ impl Engine {
     }
 
     /// Written together with the plan that follows from it, or after it was seen that nothing does.
-    fn admit(
-        &self,
-        entry: &Registration,
-        asked: Result<Asked, Unusable>,
-        without_bound: bool,
-        observed: &ObservedTenant,
-    ) {
+    fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, without_bound: bool, looked: &Seen) {
         let tenant = &entry.name;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
             // Somebody may have asked meanwhile that it be left alone.
@@ -249,8 +243,10 @@ impl Engine {
                 }
                 Err(Unusable::Refused(revision, reason)) => Err((revision, reason)),
                 Ok(Asked { revision, request, ground }) => {
-                    judge::admit(memory, entry, &request, &revision, ground.as_ref(), observed)
-                        .map_err(|faults| (revision, in_full(&faults)))
+                    let judged = judge::admit(memory, entry, &request, &revision, ground.as_ref(), &looked.observed);
+                    // Each look asks again, so that a range that becomes free is taken.
+                    let full = looked.finds_no_range().then(|| judge::no_range(&request));
+                    full.map_or(judged, |fault| Err(vec![fault])).map_err(|faults| (revision, in_full(&faults)))
                 }
             };
             ledger.unreachable = None;
@@ -346,11 +342,27 @@ mod tests {
         ledger.suspend(2);
         engine.store.remember(&web, ledger.clone()).unwrap();
         let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
+        let looked = Seen::by_nobody();
         let refused = || Err(Unusable::Refused("a".repeat(40).parse().unwrap(), "schema".to_owned()));
-        engine.admit(&entry, refused(), true, &ObservedTenant::absent());
+        engine.admit(&entry, refused(), true, &looked);
         assert_eq!(engine.store.tenant(&web), Some(ledger));
         engine.resume(&web).unwrap();
-        engine.admit(&entry, refused(), true, &ObservedTenant::absent());
+        engine.admit(&entry, refused(), true, &looked);
         assert_eq!(engine.store.tenant(&web).unwrap().reason.as_deref(), Some("schema"));
+    }
+
+    #[tokio::test]
+    async fn a_host_without_a_free_uid_range_refuses_instead_of_trying_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let web: TenantName = "web".parse().unwrap();
+        engine.store.remember(&web, TenantLedger::new(1)).unwrap();
+        let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
+        let request = Request::read("web", &judge::tests::Files("web", None)).unwrap();
+        let asked = Asked { revision: "a".repeat(40).parse().unwrap(), request, ground: None };
+        engine.admit(&entry, Ok(asked), false, &Seen::by_nobody());
+        let ledger = engine.store.tenant(&web).unwrap();
+        assert_eq!((ledger.state, ledger.target), (model::progress::TenantState::Refused, None));
+        assert!(ledger.reason.is_some_and(|reason| reason.contains("no uid range is free")));
     }
 }

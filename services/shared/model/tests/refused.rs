@@ -106,7 +106,7 @@ fn admitted(files: &Files) -> Result<(), Vec<Diagnostic>> {
         free: "20G".parse().unwrap(),
         shares_images: true,
         image_size: None,
-        systemd: 262,
+        systemd: Some(262),
     };
     let registered = ["web", "db", "mail"].into_iter().map(tenant).collect();
     let host = Host { others: &[&db, &mail], registered: &registered, machine: Some(&machine) };

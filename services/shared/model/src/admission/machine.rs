@@ -21,8 +21,8 @@ pub struct Machine {
     pub shares_images: bool,
     /// What one root made from an image takes, where nothing is shared.
     pub image_size: Option<Size>,
-    /// systemd's version.
-    pub systemd: u32,
+    /// systemd's version, if it says so: what is not known refuses nobody.
+    pub systemd: Option<u32>,
 }
 
 /// The oldest systemd that has what this host needs (io.systemd.Manager, io.systemd.Unit.StartTransient).
@@ -35,8 +35,8 @@ impl Case<'_> {
         let asks = self.asks();
         let mut faults = not_supported(self.document());
         let Some(machine) = self.host.machine else { return faults };
-        if machine.systemd < OLDEST_SYSTEMD {
-            let message = format!("this host has systemd {}; at least {OLDEST_SYSTEMD} is needed", machine.systemd);
+        if let Some(systemd) = machine.systemd.filter(|systemd| *systemd < OLDEST_SYSTEMD) {
+            let message = format!("this host has systemd {systemd}; at least {OLDEST_SYSTEMD} is needed");
             faults.push(Diagnostic::of_file(self.document().origin(), &message));
         }
         if !machine.images.contains(&asks.image) {

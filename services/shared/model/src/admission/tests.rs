@@ -66,7 +66,7 @@ fn machine() -> Machine {
         free: "20G".parse().unwrap(),
         shares_images: true,
         image_size: size("300M"),
-        systemd: 262,
+        systemd: Some(262),
     }
 }
 
@@ -129,7 +129,7 @@ const ALONE: [Refused; 23] = [
     ("cycles", r#""dependsOn": ["db"]"#, None, |_| {}),
     ("machine", r#""resources": { "storage": { "root": "10G", "data": "10G" } }"#, None, |_| {}),
     ("machine", "", None, |world| world.machine.images.clear()),
-    ("machine", "", None, |world| world.machine.systemd = 257),
+    ("machine", "", None, |world| world.machine.systemd = Some(257)),
     ("machine", "", None, |world| {
         (world.machine.shares_images, world.machine.free) = (false, "300M".parse().unwrap());
     }),
