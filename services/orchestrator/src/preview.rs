@@ -60,13 +60,19 @@ impl Engine {
             Ok(desired) => desired,
             Err(faults) => return self.refused(Some(tenant), sent.revision, faults),
         };
-        let slot = match ledger.and_then(|ledger| ledger.slot) {
-            Some(slot) => Some(slot),
-            None => slots::claimed(&self.services).await.ok().and_then(|Claimed { in_use, reserved }| {
-                planner::allocate::slot(&tenant, &self.store.memory().tenants, &in_use, &reserved)
-            }),
+        let plan = match ledger.and_then(|ledger| ledger.slot) {
+            Some(slot) => plan(&desired, slot, &observed),
+            None => match slots::claimed(&self.services).await {
+                Err(_) => unanswered(),
+                Ok(Claimed { in_use, reserved }) => {
+                    let free = planner::allocate::slot(&tenant, &self.store.memory().tenants, &in_use, &reserved);
+                    match free {
+                        Some(slot) => plan(&desired, slot, &observed),
+                        None => return self.refused(Some(tenant), sent.revision, vec![judge::no_range(&request)]),
+                    }
+                }
+            },
         };
-        let plan = slot.map_or_else(no_slot, |slot| plan(&desired, slot, &observed));
         TenantPlan { revision: sent.revision, not_in_effect: desired.not_in_effect, ..self.shown(tenant, &plan) }
     }
 
@@ -103,17 +109,18 @@ impl Engine {
                 tenants.entry(tenant.clone()).and_modify(|ledger| ledger.slot = slot);
             }
             let Some(ledger) = tenants.get(&tenant) else { continue };
-            let plan = match (&ledger.target, ledger.slot) {
-                (Some(target), Some(slot)) if ledger.registered => plan(target, slot, &observed),
-                (Some(_), None) if ledger.registered => no_slot(),
-                (None, _) if ledger.registered => Plan::default(),
-                _ => plan_absence(&observed, "it is not registered any more"),
-            };
+            let full = homeless(ledger) && claimed.is_some() && !left_alone(ledger);
+            let plan = planned(ledger, &observed);
             let target = ledger.target.as_ref().filter(|_| ledger.registered);
             let (revision, not_in_effect) =
                 target.map(|target| (target.revision.clone(), target.not_in_effect.clone())).unzip();
-            let shown = self.shown(tenant, &plan);
-            plans.push(TenantPlan { revision, not_in_effect: not_in_effect.unwrap_or_default(), ..shown });
+            let (not_in_effect, mut shown) = (not_in_effect.unwrap_or_default(), self.shown(tenant, &plan));
+            if full {
+                let origin = shown.tenant.as_ref().map_or(NAMELESS, TenantName::as_str);
+                shown.diagnostics = vec![Diagnostic::of_file(origin, slots::NONE_FREE)];
+                shown.unknown = Vec::new();
+            }
+            plans.push(TenantPlan { revision, not_in_effect, ..shown });
         }
         Ok(plans)
     }
@@ -179,8 +186,24 @@ impl Looked {
     }
 }
 
-/// Without a slot there is no plan; it is the tenant manager who knows which are free.
-fn no_slot() -> Plan {
+/// What would be done for a tenant as it is remembered: what nobody will do is no step.
+fn planned(ledger: &TenantLedger, observed: &ObservedTenant) -> Plan {
+    match (&ledger.target, ledger.slot) {
+        _ if left_alone(ledger) => Plan::default(),
+        (Some(target), Some(slot)) if ledger.registered => plan(target, slot, observed),
+        (Some(_), None) if ledger.registered => unanswered(),
+        (None, _) if ledger.registered => Plan::default(),
+        _ => plan_absence(observed, "it is not registered any more"),
+    }
+}
+
+/// Whether nothing is done for it before somebody pushes, retries or resumes.
+fn left_alone(ledger: &TenantLedger) -> bool {
+    ledger.gave_up() || ledger.rests()
+}
+
+/// It is the tenant manager who knows which slots are free, and without one there is no plan.
+fn unanswered() -> Plan {
     Plan { steps: Vec::new(), unknown: vec![planner::Part::Instance] }
 }
 
@@ -216,5 +239,29 @@ impl Tree for SentTree<'_> {
 
     fn has(&self, path: &str) -> bool {
         self.files.contains(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{judge::tests::Files, store::Memory};
+    use model::identity::Slot;
+
+    #[test]
+    fn what_nobody_will_do_is_no_step() {
+        let request = Request::read("web", &Files("web", None)).unwrap();
+        let (entry, absent) = (unregistered(&"web".parse().unwrap()), ObservedTenant::absent());
+        let desired = judge::admit(&Memory::default(), &entry, &request, &Revision::unborn(), None, &absent).unwrap();
+        let mut ledger = TenantLedger::new(1);
+        ledger.admit(desired);
+        assert_eq!(planned(&ledger, &absent).unknown.len(), 1, "nobody says which slots are free");
+        ledger.slot = Slot::new(0);
+        assert!(!planned(&ledger, &absent).steps.is_empty());
+        let mut suspended = ledger.clone();
+        suspended.suspend(2);
+        assert!(planned(&suspended, &absent).is_empty());
+        ledger.fail("no start".to_owned(), 3);
+        assert!(ledger.gave_up() && planned(&ledger, &absent).is_empty());
     }
 }
