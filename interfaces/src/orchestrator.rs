@@ -74,6 +74,7 @@ object! {
         revision: Option<Revision>,
         reason: Option<String>,
         unreachable: Option<String>,
+        not_in_effect: Vec<String>,
         tenants: u32,
     }
     /// One step of a plan.

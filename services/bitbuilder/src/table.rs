@@ -208,6 +208,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            not_in_effect: Vec::new(),
             tenants: 0,
         };
         let refused = HostStatus { reason: Some("schema".to_owned()), ..followed.clone() };

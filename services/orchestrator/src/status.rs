@@ -57,6 +57,39 @@ pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
         revision: ledger.revision.clone(),
         reason: ledger.reason.clone(),
         unreachable: ledger.unreachable.clone(),
+        not_in_effect: ledger.not_in_effect.clone(),
         tenants: u32::try_from(tenants).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::tree::{System, Tree};
+
+    struct Files;
+
+    impl Tree for Files {
+        fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+            Ok(match path {
+                model::registry::PATH => Some(br#"{"version":"1.0","tenants":[]}"#.to_vec()),
+                model::config::PATH => Some(b"version: \"1.0\"\nsync:\n  interval: 5min\n".to_vec()),
+                _ => None,
+            })
+        }
+
+        fn has(&self, _: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_the_system_repository_asks_for_in_vain_is_said() {
+        let system = System::read("system", &Files).unwrap();
+        let ledger =
+            HostLedger { not_in_effect: model::admission::system_not_in_effect(&system), ..HostLedger::default() };
+        assert_eq!(host(&ledger, 0).not_in_effect, ["sync"]);
+        let before: HostLedger = serde_json::from_str("{}").unwrap();
+        assert!(host(&before, 0).not_in_effect.is_empty());
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct HostLedger {
     pub(crate) boot_id: Option<String>,
     /// Its registry.
     pub(crate) registry: Vec<Registration>,
+    /// The fields of its config.yaml that are valid and have no effect here.
+    pub(crate) not_in_effect: Vec<String>,
     /// Why the wanted commit is not followed.
     pub(crate) reason: Option<String>,
     /// Why the repository could not be fetched.

@@ -89,14 +89,16 @@ impl Engine {
         };
         let read = match self.fetch(fetch).await {
             Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
-                Ok(system) => Ok((checkout.revision, system.registrations)),
+                Ok(system) => Ok((checkout.revision, system)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
             },
             Err(unusable) => Err(unusable),
         };
         let (mut moved, mut redirected) = (Vec::new(), Vec::new());
         let remembered = self.store.change_host(|host| match read {
-            Ok((revision, entries)) => {
+            Ok((revision, system)) => {
+                host.not_in_effect = model::admission::system_not_in_effect(&system);
+                let entries = system.registrations;
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }

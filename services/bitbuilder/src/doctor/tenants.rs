@@ -88,6 +88,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            not_in_effect: Vec::new(),
             tenants: 0,
         }
     }

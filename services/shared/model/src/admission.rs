@@ -17,7 +17,7 @@ use crate::{
     registry::Registration,
     repository::Revision,
     time::TimeSpan,
-    tree::Request,
+    tree::{Request, System},
 };
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -332,6 +332,12 @@ pub fn not_in_effect(request: &Request) -> Vec<String> {
     let mut said = said_without_effect(&request.manifest, manifest::PATH);
     said.extend(request.config.iter().flat_map(|config| said_without_effect(config, config::PATH)));
     said
+}
+
+/// The same of a system repository.
+#[must_use]
+pub fn system_not_in_effect(system: &System) -> Vec<String> {
+    system.config.iter().flat_map(|config| said_without_effect(config, config::PATH)).collect()
 }
 
 /// The same of one file.
