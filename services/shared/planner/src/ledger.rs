@@ -157,6 +157,7 @@ impl TenantLedger {
         self.booting = self.verified.is_some();
         if self.booting {
             self.target.clone_from(&self.verified);
+            self.retrying &= self.quarantined.is_some();
         }
     }
 
@@ -258,7 +259,8 @@ impl TenantLedger {
     /// The target did not hold.
     pub fn fail(&mut self, reason: String, now_usec: u64) -> Verdict {
         self.unconverged = None;
-        (self.proven, self.retrying, self.booting) = (false, false, false);
+        (self.proven, self.booting) = (false, false);
+        self.retrying &= self.quarantined.is_some();
         match &self.verified {
             Some(verified) if self.target.as_ref() != Some(verified) => {
                 self.quarantined = self.target.replace(verified.clone());

@@ -184,6 +184,12 @@ fn a_retry_is_judged_before_it_is_tried() {
         (&Some(desired("web", 'a')), false),
         "tried before it was judged"
     );
+    let mut unreachable = ledger.clone();
+    assert_eq!(unreachable.fail("nor the other".to_owned(), 5), Verdict::GiveUp);
+    assert!(
+        unreachable.retrying && unreachable.admit(desired("web", 'b')),
+        "the look that was asked for is still to come"
+    );
     let mut refused = ledger.clone();
     refused.refuse(desired("web", 'b').revision, "too much memory".to_owned(), 5);
     assert!(!refused.retrying && !refused.admit(desired("web", 'b')), "what was asked for was answered by the refusal");
