@@ -53,6 +53,11 @@ pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String
     text
 }
 
+/// What is asked for in vain.
+fn not_supported(fields: &[String]) -> Option<String> {
+    (!fields.is_empty()).then(|| format!("not supported on this host: {}", fields.join(", ")))
+}
+
 fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(since) = tenant.suspended_since_u_sec {
@@ -71,9 +76,7 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     if let Some(reason) = &tenant.unreachable {
         remarks.push(format!("not fetched: {reason}"));
     }
-    if !tenant.not_in_effect.is_empty() {
-        remarks.push(format!("not supported on this host: {}", tenant.not_in_effect.join(", ")));
-    }
+    remarks.extend(not_supported(&tenant.not_in_effect));
     remarks.iter().map(|remark| printable_lines(remark)).collect()
 }
 
@@ -140,6 +143,7 @@ pub(crate) fn host(host: &HostStatus) -> String {
     let remarks = [
         host.reason.as_ref().map(|reason| format!("commit {} is not followed: {reason}", short(host.wanted.as_ref()))),
         host.unreachable.as_ref().map(|reason| format!("not fetched: {reason}")),
+        not_supported(&host.not_in_effect),
     ];
     for remark in remarks.into_iter().flatten() {
         let _infallible = writeln!(text, "  {}", printable_lines(&remark).replace('\n', "\n    "));

@@ -9,7 +9,7 @@ use host::worktree::WorkTree;
 use model::{
     Diagnostic, Revision, TenantName,
     admission::{self, Host},
-    config, manifest, path, registry,
+    manifest, path, registry,
     text::printable,
     tree::{Request, System, Tree},
 };
@@ -120,11 +120,7 @@ impl Report {
 
 fn system(tree: &dyn Tree) -> Report {
     match System::read("", tree) {
-        Ok(system) => {
-            let config = system.config.iter();
-            let not_in_effect = config.flat_map(|config| admission::said_without_effect(config, config::PATH));
-            Report::of(Kind::System, Vec::new(), not_in_effect.collect())
-        }
+        Ok(system) => Report::of(Kind::System, Vec::new(), admission::system_not_in_effect(&system)),
         Err(faults) => Report::of(Kind::System, faults, Vec::new()),
     }
 }

@@ -341,8 +341,7 @@ pub fn system_not_in_effect(system: &System) -> Vec<String> {
 }
 
 /// The same of one file.
-#[must_use]
-pub fn said_without_effect<T>(document: &Document<T>, file: &str) -> Vec<String> {
+fn said_without_effect<T>(document: &Document<T>, file: &str) -> Vec<String> {
     let fields = NOT_IN_EFFECT.iter().filter(|(path, _)| *path == file).flat_map(|(_, fields)| fields.iter());
     let said = fields.filter(|field| document.says(&field.split('.').map(Step::Field).collect::<Vec<_>>()));
     said.map(|field| (*field).to_owned()).collect()

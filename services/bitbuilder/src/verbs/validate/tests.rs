@@ -42,7 +42,7 @@ fn the_files_tell_which_kind_it_is() {
 #[test]
 fn all_faults_are_shown_at_once_each_with_its_place() {
     let wrong = METADATA.replace("container", "vm\", \"x\": \"").replace("debian", "../x");
-    let repository = repository(&[(manifest::PATH, &wrong), (config::PATH, "version: \"1.0\"\nsync: 1\n")]);
+    let repository = repository(&[(manifest::PATH, &wrong), (model::config::PATH, "version: \"1.0\"\nsync: 1\n")]);
     let report = tenant(&WorkTree::at(repository.path()), None);
     let origins: Vec<String> =
         report.diagnostics.iter().map(|fault| format!("{}:{}", fault.origin, fault.line)).collect();
