@@ -28,7 +28,7 @@ fn until_it_is_resumed() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "web"])?.code, 5);
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0, "the others are what they should be");
     assert_eq!(scene.status("web")?["wanted"], json!(first), "its repository was looked at");
-    assert_eq!(scene.bitbuilder(&["retry", "web"])?.code, 1);
+    assert_eq!(scene.bitbuilder(&["retry", "web"])?.code, 5);
 
     // Neither a killed orchestrator nor drift changes anything; a boot starts what was verified.
     scene.must("systemctl kill --signal=KILL bitbuilder-orchestrator.service")?;
