@@ -19,8 +19,9 @@ use std::{
 /// Below the records: a file per image with the bytes that the last copy of it took.
 const SIZES: &str = "images";
 
-/// Looks at the images and at the room for tenants. No image is walked through: its size is what its last copy took.
-pub(crate) fn describe(paths: &Paths) -> Result<Described, VolumeError> {
+/// Looks at the images and at the room for tenants. An image of which a root takes room of its own is measured once: its size
+/// is then what its last copy took.
+pub(crate) async fn describe(paths: &Paths) -> Result<Described, VolumeError> {
     fn looked_at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
         FileError::new("look at", path)
     }
@@ -28,7 +29,11 @@ pub(crate) fn describe(paths: &Paths) -> Result<Described, VolumeError> {
     let mut images = Vec::new();
     for (name, path) in names(&paths.images)? {
         let shared = shares && tree::on_one_file_system(&path, &paths.tenants).map_err(looked_at(&path))?;
-        images.push(Image { size: size(&paths.records, &name)?, shared, name });
+        let size = match size(&paths.records, &name)? {
+            None if !shared => record(paths, &name, &path).await?,
+            known => known,
+        };
+        images.push(Image { size, shared, name });
     }
     images.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Described { images, free: tree::free(&paths.tenants).map_err(looked_at(&paths.tenants))? })
@@ -61,11 +66,18 @@ pub(crate) async fn measure(paths: &Paths, image: &ImageName, copy: &Path) -> Re
     if tree::shares_files(copy).map_err(FileError::new("look at", copy))? {
         return Ok(());
     }
-    let du = Command::new("du").args(["--summarize", "--block-size=1", "--one-file-system", "--"]).arg(copy);
-    let said = du.run().await.map_err(BackendError::command("measure", copy))?;
-    let Some(bytes) = said.split_whitespace().next() else { return Ok(()) };
+    record(paths, image, copy).await.map(drop)
+}
+
+/// Writes down how many bytes a directory takes.
+async fn record(paths: &Paths, image: &ImageName, directory: &Path) -> Result<Option<u64>, VolumeError> {
+    let du = Command::new("du").args(["--summarize", "--block-size=1", "--one-file-system", "--"]).arg(directory);
+    let said = du.run().await.map_err(BackendError::command("measure", directory))?;
+    let Some(bytes) = said.split_whitespace().next().and_then(|bytes| bytes.parse::<u64>().ok()) else {
+        return Ok(None);
+    };
     let sizes = paths.records.join(SIZES);
     fs::create_dir_all(&sizes).map_err(FileError::new("create", &sizes))?;
-    files::write_atomically(&sizes.join(image.as_str()), bytes.as_bytes(), 0o600)?;
-    Ok(())
+    files::write_atomically(&sizes.join(image.as_str()), bytes.to_string().as_bytes(), 0o600)?;
+    Ok(Some(bytes))
 }

@@ -57,7 +57,7 @@ impl<I: Instances> runtime::Session for Session<I> {
             List::NAME => call.list(|parameters: List| self.list(parameters), |volumes| Listed { volumes }).await,
             Describe::NAME => {
                 let shown = |error| refuse("look at the images".to_owned(), error);
-                call.answer(|_: Describe| async { self.volumes.describe().map_err(shown) }).await
+                call.answer(|_: Describe| async { self.volumes.describe().await.map_err(shown) }).await
             }
             _ => call.not_served(),
         }

@@ -143,8 +143,8 @@ impl<I: Instances> Volumes<I> {
     ///
     /// # Errors
     /// The images or the file system cannot be looked at.
-    pub fn describe(&self) -> Result<Described, VolumeError> {
-        images::describe(&self.paths)
+    pub async fn describe(&self) -> Result<Described, VolumeError> {
+        images::describe(&self.paths).await
     }
 
     /// What is held for one tenant or for all, as it is found now.
