@@ -118,6 +118,25 @@ object! {
     Host { host: HostStatus }
 }
 
+impl TenantPlan {
+    /// The plan of a registered tenant that does nothing, for these reasons if there are any.
+    #[must_use]
+    pub fn without_steps(tenant: Option<TenantName>, revision: Option<Revision>, diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            tenant,
+            registered: true,
+            suspended: false,
+            revision,
+            class: None,
+            steps: Vec::new(),
+            diagnostics,
+            not_in_effect: Vec::new(),
+            unknown: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+}
+
 /// How much a change disturbs a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -16,9 +16,6 @@ use model::{
 use planner::{Plan, TenantLedger, plan, plan_absence};
 use std::collections::{BTreeMap, HashSet};
 
-/// What files are called whose repository is not known by a name.
-const NAMELESS: &str = "repository";
-
 impl Engine {
     /// The plans that `wanted` asks for.
     pub(crate) async fn preview(&self, wanted: Wanted) -> Result<Vec<TenantPlan>, Error> {
@@ -29,16 +26,7 @@ impl Engine {
     }
 
     async fn preview_request(&self, tenant: Option<TenantName>, sent: Sent) -> TenantPlan {
-        let label = tenant.as_ref().map_or(NAMELESS, TenantName::as_str);
-        let tree = SentTree::of(&sent);
-        let read = Request::read(label, &tree).and_then(|request| match &tenant {
-            Some(tenant) => Ok((tenant.clone(), request)),
-            None => {
-                // Once more, so that what is wrong with it is said of the repository by its name.
-                let named = request.manifest.content.tenant.name;
-                Request::read(named.as_str(), &tree).map(|request| (named, request))
-            }
-        });
+        let read = Request::read_for(tenant.as_ref(), &SentTree::of(&sent));
         let (tenant, request) = match read {
             Ok(read) => read,
             Err(faults) => return self.refused(tenant, sent.revision, faults),
@@ -46,7 +34,10 @@ impl Engine {
         let (registration, ledger) = {
             let memory = self.store.memory();
             let entry = memory.host.registry.iter().find(|entry| entry.name == tenant).cloned();
-            (entry.unwrap_or_else(|| unregistered(&tenant)), memory.tenants.get(&tenant).cloned())
+            (
+                entry.unwrap_or_else(|| Registration::unregistered(tenant.clone(), RepositoryUrl::nowhere())),
+                memory.tenants.get(&tenant).cloned(),
+            )
         };
         let revision = sent.revision.clone().unwrap_or_else(Revision::unborn);
         let held = ledger.as_ref().and_then(|ledger| ledger.verified.as_ref()).map(|desired| desired.image.clone());
@@ -114,10 +105,9 @@ impl Engine {
             let target = ledger.target.as_ref().filter(|_| ledger.registered);
             let (revision, not_in_effect) =
                 target.map(|target| (target.revision.clone(), target.not_in_effect.clone())).unzip();
-            let (not_in_effect, mut shown) = (not_in_effect.unwrap_or_default(), self.shown(tenant, &plan));
+            let (not_in_effect, mut shown) = (not_in_effect.unwrap_or_default(), self.shown(tenant.clone(), &plan));
             if full {
-                let origin = shown.tenant.as_ref().map_or(NAMELESS, TenantName::as_str);
-                shown.diagnostics = vec![Diagnostic::of_file(origin, slots::NONE_FREE)];
+                shown.diagnostics = vec![Diagnostic::of_file(tenant.as_str(), slots::NONE_FREE)];
                 shown.unknown = Vec::new();
             }
             plans.push(TenantPlan { revision, not_in_effect, ..shown });
@@ -131,20 +121,8 @@ impl Engine {
         revision: Option<Revision>,
         diagnostics: Vec<Diagnostic>,
     ) -> TenantPlan {
-        let registered = tenant.as_ref().is_some_and(|tenant| self.registration(tenant).0);
-        let suspended = tenant.as_ref().is_some_and(|tenant| self.registration(tenant).1);
-        TenantPlan {
-            tenant,
-            registered,
-            suspended,
-            revision,
-            class: None,
-            steps: Vec::new(),
-            diagnostics,
-            not_in_effect: Vec::new(),
-            unknown: Vec::new(),
-            text: Vec::new(),
-        }
+        let (registered, suspended) = tenant.as_ref().map_or((false, false), |tenant| self.registration(tenant));
+        TenantPlan { registered, suspended, ..TenantPlan::without_steps(tenant, revision, diagnostics) }
     }
 
     fn shown(&self, tenant: TenantName, plan: &Plan) -> TenantPlan {
@@ -207,14 +185,6 @@ fn unanswered() -> Plan {
     Plan { steps: Vec::new(), unknown: vec![planner::Part::Instance] }
 }
 
-/// What holds for a tenant that nobody registered.
-fn unregistered(tenant: &TenantName) -> Registration {
-    // invariant: the address is one, as every plan of a tenant that is not registered shows
-    #[allow(clippy::expect_used)]
-    let nowhere: RepositoryUrl = "file:///nowhere".parse().expect("an address");
-    Registration::unregistered(tenant.clone(), nowhere)
-}
-
 /// The files of a request that was sent.
 struct SentTree<'a> {
     sent: &'a Sent,
@@ -251,7 +221,8 @@ mod tests {
     #[test]
     fn what_nobody_will_do_is_no_step() {
         let request = Request::read("web", &Files("web", None)).unwrap();
-        let (entry, absent) = (unregistered(&"web".parse().unwrap()), ObservedTenant::absent());
+        let (entry, absent) =
+            (Registration::unregistered("web".parse().unwrap(), RepositoryUrl::nowhere()), ObservedTenant::absent());
         let desired = judge::admit(&Memory::default(), &entry, &request, &Revision::unborn(), None, &absent).unwrap();
         let mut ledger = TenantLedger::new(1);
         ledger.admit(desired);

@@ -58,9 +58,9 @@ async fn of_repository(services: &Client, words: &Arguments, path: &Path) -> Res
         }
         None => (Box::new(directory(path)?), None),
     };
-    let asked = match Asked::read(words.tenant.clone(), &*tree, revision.clone()) {
+    let asked = match Asked::read(words.tenant.as_ref(), &*tree, revision.clone()) {
         Ok(asked) => asked,
-        Err(faults) => return Ok(request::refused(words.tenant.clone(), revision, faults)),
+        Err(faults) => return Ok(TenantPlan::without_steps(words.tenant.clone(), revision, faults)),
     };
     if words.offline {
         let system = words.system.as_deref().map(directory).transpose()?;

@@ -65,6 +65,14 @@ checked_text!(
     }
 );
 
+impl RepositoryUrl {
+    /// Where nothing is: the address of a tenant that nobody registered.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self("file:///nowhere".to_owned())
+    }
+}
+
 impl Reference {
     /// The branch that is followed when nobody says otherwise.
     #[must_use]
@@ -107,6 +115,7 @@ mod tests {
 
     #[test]
     fn addresses_that_would_run_or_leak_something_are_refused() {
+        assert_eq!(RepositoryUrl::nowhere().as_str().parse(), Ok(RepositoryUrl::nowhere()));
         for good in [
             "https://git.example.org/a.git",
             "git://127.0.0.1/web",

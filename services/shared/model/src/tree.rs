@@ -5,12 +5,16 @@ use crate::{
     diagnostic::{self, Diagnostic},
     document::Document,
     manifest::{self, Manifest},
+    names::TenantName,
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
     signer::{self, Signer, SignerName, Trust},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What files are called whose repository is not known by a name.
+const NAMELESS: &str = "repository";
 
 /// Files by their path from the repository's root.
 pub trait Tree {
@@ -45,7 +49,19 @@ impl Request {
         }
     }
 
-    /// The same for who wants to know all that is wrong: what could be read, and every fault so far.
+    /// Reads the files of a tenant's repository, or without a name of the tenant's that metadata.json names.
+    ///
+    /// # Errors
+    /// Every fault of every file, said of the repository by its tenant's name if that could be read.
+    pub fn read_for(tenant: Option<&TenantName>, tree: &dyn Tree) -> Result<(TenantName, Self), Vec<Diagnostic>> {
+        let named = match tenant {
+            Some(tenant) => tenant.clone(),
+            None => Self::read(NAMELESS, tree)?.manifest.content.tenant.name,
+        };
+        Self::read(named.as_str(), tree).map(|request| (named, request))
+    }
+
+    /// As [`Request::read`], for who wants to know all that is wrong: what could be read, and every fault so far.
     #[must_use]
     pub fn examine(repository: &str, tree: &dyn Tree) -> (Option<Self>, Vec<Diagnostic>) {
         let mut faults = Vec::new();

@@ -1,10 +1,10 @@
 //! A plan without a host: for a tenant of which nothing exists, held against a policy and nothing else.
 
-use super::request::{Asked, refused};
+use super::request::Asked;
 use host::worktree::WorkTree;
 use interfaces::orchestrator::{Step, TenantPlan};
 use model::{
-    Diagnostic, RepositoryUrl, Revision, TenantName,
+    RepositoryUrl, Revision, TenantName,
     admission::{Host, admit},
     identity::Slot,
     observed::ObservedTenant,
@@ -19,7 +19,7 @@ pub(super) fn plan(asked: Asked, system: Option<&WorkTree>) -> TenantPlan {
     let Asked { tenant, revision, request, .. } = asked;
     let known = match system.map(|tree| System::read("system", tree)).transpose() {
         Ok(known) => known,
-        Err(faults) => return refused(Some(tenant), revision, faults),
+        Err(faults) => return TenantPlan::without_steps(Some(tenant), revision, faults),
     };
     let registered: BTreeSet<TenantName> = match &known {
         Some(system) => system.registrations.iter().map(|entry| entry.name.clone()).collect(),
@@ -30,10 +30,15 @@ pub(super) fn plan(asked: Asked, system: Option<&WorkTree>) -> TenantPlan {
     let is_registered = entry.is_some();
     let host = Host { others: &[], registered: &registered, machine: None };
     let commit = revision.clone().unwrap_or_else(Revision::unborn);
-    let admitted = registration(entry, &tenant).and_then(|registration| admit(&request, &registration, &commit, &host));
-    let desired = match admitted {
+    let registration = entry.unwrap_or_else(|| Registration::unregistered(tenant.clone(), RepositoryUrl::nowhere()));
+    let desired = match admit(&request, &registration, &commit, &host) {
         Ok(desired) => desired,
-        Err(faults) => return TenantPlan { registered: is_registered, ..refused(Some(tenant), revision, faults) },
+        Err(faults) => {
+            return TenantPlan {
+                registered: is_registered,
+                ..TenantPlan::without_steps(Some(tenant), revision, faults)
+            };
+        }
     };
     let planned =
         Slot::new(0).map_or_else(Plan::default, |slot| planner::plan(&desired, slot, &ObservedTenant::absent()));
@@ -49,15 +54,6 @@ pub(super) fn plan(asked: Asked, system: Option<&WorkTree>) -> TenantPlan {
         steps: steps.collect(),
         text: planned.lines(),
         not_in_effect: desired.not_in_effect,
-        ..refused(Some(tenant), revision, Vec::new())
+        ..TenantPlan::without_steps(Some(tenant), revision, Vec::new())
     }
-}
-
-fn registration(entry: Option<Registration>, tenant: &TenantName) -> Result<Registration, Vec<Diagnostic>> {
-    if let Some(entry) = entry {
-        return Ok(entry);
-    }
-    let nowhere = "file:///nowhere".parse::<RepositoryUrl>();
-    let nowhere = nowhere.map_err(|cause| vec![Diagnostic::of_file(tenant.as_str(), &cause.to_string())])?;
-    Ok(Registration::unregistered(tenant.clone(), nowhere))
 }

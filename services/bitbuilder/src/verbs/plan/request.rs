@@ -1,13 +1,10 @@
 //! What a repository asks for, as it is sent to the orchestrator: only the files that matter, and of most only their names.
 
-use interfaces::orchestrator::{Request as Sent, TenantPlan};
+use interfaces::orchestrator::Request as Sent;
 use model::{
     Diagnostic, Revision, TenantName, config, manifest,
     tree::{Request, Tree},
 };
-
-/// What files are called whose repository is not known by a name.
-const NAMELESS: &str = "repository";
 
 /// A request that can be read, and whose it is.
 pub(super) struct Asked {
@@ -20,14 +17,11 @@ pub(super) struct Asked {
 impl Asked {
     /// Reads a repository's files. A host would refuse with the same faults, and is not needed to find them.
     pub(super) fn read(
-        tenant: Option<TenantName>,
+        tenant: Option<&TenantName>,
         tree: &dyn Tree,
         revision: Option<Revision>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let request = Request::read(tenant.as_ref().map_or(NAMELESS, TenantName::as_str), tree)?;
-        let tenant = tenant.unwrap_or_else(|| request.manifest.content.tenant.name.clone());
-        // Once more: what is wrong with it is said of the repository by its name.
-        let request = Request::read(tenant.as_str(), tree)?;
+        let (tenant, request) = Request::read_for(tenant, tree)?;
         let text = |path: &str| -> Result<Option<String>, Vec<Diagnostic>> {
             let fault = |reason: &str| vec![Diagnostic::of_file(&format!("{tenant}:{path}"), reason)];
             let bytes = tree.read(path).map_err(|reason| fault(&reason))?;
@@ -49,24 +43,4 @@ fn named(request: &Request) -> Vec<String> {
     let units = services.iter().flat_map(|unit| unit.shipped_as()).map(|file| format!("units/{file}"));
     let hooks = request.config.iter().flat_map(|config| config.content.hooks.scripts());
     units.chain(hooks.map(|(_, script)| script.to_string())).collect()
-}
-
-/// The answer to a request that is refused.
-pub(super) fn refused(
-    tenant: Option<TenantName>,
-    revision: Option<Revision>,
-    diagnostics: Vec<Diagnostic>,
-) -> TenantPlan {
-    TenantPlan {
-        tenant,
-        registered: true,
-        suspended: false,
-        revision,
-        class: None,
-        steps: Vec::new(),
-        diagnostics,
-        not_in_effect: Vec::new(),
-        unknown: Vec::new(),
-        text: Vec::new(),
-    }
 }
