@@ -1,4 +1,4 @@
-//! A tenant whose commits have to be signed, a system repository whose commits have to be, and histories that go back.
+//! A tenant whose commits have to be signed, and a system repository whose commits have to be.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -66,46 +66,5 @@ fn a_commit_runs_only_if_somebody_signed_it_who_may() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 3);
     let refused = scene.expect_state("web", "refused")?;
     assert!(refused["reason"].as_str().unwrap().ends_with("of alice that signed it is revoked"), "{refused}");
-    Ok(())
-}
-
-#[test]
-fn a_history_goes_back_only_if_an_operator_says_so() -> Result<()> {
-    let scene = Scene::boot(Host::builder(""))?;
-    keys(&scene)?;
-    let web = scene.repository("web")?;
-    web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
-    let system = scene.follow(&[Registration::new("web")])?;
-    let second = web.commit("Second", &[("note", "2")])?;
-    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
-    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(second));
-
-    web.git("reset --quiet --hard HEAD~1 && git push --quiet --force origin HEAD:main")?;
-    assert_eq!(scene.sync("web")?.code, 3);
-    let refused = scene.expect_state("web", "refused")?;
-    let reason = refused["reason"].as_str().unwrap();
-    assert!(reason.contains(&second[..12]) && reason.ends_with("run: bitbuilder accept web"), "{reason}");
-    assert_eq!(refused["verified"], json!(second));
-    // It is remembered by more than a process.
-    scene.must("systemctl kill --signal=KILL bitbuilder-orchestrator && bitbuilder status >/dev/null")?;
-    assert_eq!(scene.sync("web")?.code, 3);
-
-    scene.must("bitbuilder accept web")?;
-    assert_eq!(scene.sync("web")?.code, 0);
-    let first = web.git("rev-parse HEAD")?;
-    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first.trim()));
-
-    // The same for the host's own repository, which from now on has to be signed.
-    let init = "bitbuilder init --repository git://127.0.0.1/system";
-    scene.must(&format!("{init} --signers /srv/alice.pub"))?;
-    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
-    assert!(!scene.host.sh(init)?.success(), "signatures were given up by leaving them out");
-    system.git(&signing("alice"))?;
-    system.commit("Signed", &[("note", "1")])?;
-    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
-    system.git("reset --quiet --hard HEAD~1 && git commit --quiet --allow-empty --message=Other && git push --quiet --force origin HEAD:main")?;
-    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
-    scene.must("bitbuilder accept system")?;
-    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
     Ok(())
 }

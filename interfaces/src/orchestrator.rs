@@ -25,6 +25,8 @@ object! {
         reason: Option<String>,
         unconverged: Option<String>,
         unreachable: Option<String>,
+        floor: Option<Revision>,
+        floor_lost: bool,
         not_in_effect: Vec<String>,
         plan: Vec<String>,
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
@@ -74,6 +76,7 @@ object! {
         revision: Option<Revision>,
         reason: Option<String>,
         unreachable: Option<String>,
+        floor_lost: bool,
         not_in_effect: Vec<String>,
         tenants: u32,
     }

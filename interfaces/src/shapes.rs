@@ -79,6 +79,7 @@ impl Shaped for model::progress::EventKind {
             "stopped",
             "rolled_back",
             "failed",
+            "floor_lost",
             "suspended",
             "resumed",
             "retried",

@@ -53,6 +53,9 @@ pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String
     text
 }
 
+/// Said until another commit of it holds.
+const FLOOR_LOST: &str = "this host had forgotten how far its history had come, and took it as it was: compare the commit with what you pushed";
+
 /// What is asked for in vain.
 fn not_supported(fields: &[String]) -> Option<String> {
     (!fields.is_empty()).then(|| format!("not supported on this host: {}", fields.join(", ")))
@@ -76,6 +79,7 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     if let Some(reason) = &tenant.unreachable {
         remarks.push(format!("not fetched: {reason}"));
     }
+    remarks.extend(tenant.floor_lost.then(|| FLOOR_LOST.to_owned()));
     remarks.extend(not_supported(&tenant.not_in_effect));
     remarks.iter().map(|remark| printable_lines(remark)).collect()
 }
@@ -143,6 +147,7 @@ pub(crate) fn host(host: &HostStatus) -> String {
     let remarks = [
         host.reason.as_ref().map(|reason| format!("commit {} is not followed: {reason}", short(host.wanted.as_ref()))),
         host.unreachable.as_ref().map(|reason| format!("not fetched: {reason}")),
+        host.floor_lost.then(|| FLOOR_LOST.to_owned()),
         not_supported(&host.not_in_effect),
     ];
     for remark in remarks.into_iter().flatten() {
@@ -185,6 +190,8 @@ mod tests {
             ),
             unconverged: None,
             unreachable: Some("connection refused".to_owned()),
+            floor: "a".repeat(40).parse().ok(),
+            floor_lost: false,
             not_in_effect: vec!["security".to_owned()],
             plan: vec!["hot          tenant-manager start (it does not run)".to_owned()],
             suspended_since_u_sec: Some(65_000_000),
@@ -212,6 +219,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            floor_lost: false,
             not_in_effect: Vec::new(),
             tenants: 0,
         };

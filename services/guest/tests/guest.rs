@@ -78,6 +78,8 @@ fn status(tenant: &str) -> TenantStatus {
         reason: None,
         unconverged: Some("secret".into()),
         unreachable: Some("secret".into()),
+        floor: Some("c".repeat(40).parse().unwrap()),
+        floor_lost: true,
         not_in_effect: vec!["secret".into()],
         plan: vec!["secret".into()],
         suspended_since_u_sec: None,

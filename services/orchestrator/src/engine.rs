@@ -2,6 +2,7 @@
 //! start, and another try after a host that failed.
 
 use crate::{
+    floors::{Floor, Floors},
     history::History,
     manager::Boot,
     status,
@@ -16,6 +17,7 @@ use runtime::Client;
 use std::{
     collections::HashMap,
     ops::Deref,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -41,6 +43,7 @@ pub struct Common {
     pub(crate) services: Client,
     pub(crate) store: Store,
     pub(crate) history: History,
+    pub(crate) floors: Floors,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -70,13 +73,14 @@ impl Deref for Engine {
 }
 
 impl Engine {
-    /// An orchestrator that remembers `store` and asks `services`.
+    /// An orchestrator that remembers `store`, keeps a second copy of the floors in `floors`, and asks `services`.
     #[must_use]
-    pub fn new(store: Store, services: Client) -> Self {
+    pub fn new(store: Store, floors: &Path, services: Client) -> Self {
         Self(Arc::new(Common {
             services,
             history: History::in_directory(store.directory().join("history")),
             store,
+            floors: Floors::in_directory(floors),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -103,6 +107,7 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
+            engine.keep_floors(&known);
             if booted {
                 known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.boot()));
             }
@@ -226,6 +231,9 @@ impl Common {
     }
 
     fn tell<R>(&self, tenant: &TenantName, Changed { result, before, ledger, changed }: Changed<R>) -> R {
+        if before.bound() != ledger.bound() {
+            self.keep_floors(std::slice::from_ref(tenant));
+        }
         if changed {
             self.note(tenant, &planner::history::events(&before, &ledger, now_usec()));
             // Nobody may be watching.
@@ -236,6 +244,30 @@ impl Common {
             let _unheard = self.changes.send(status);
         }
         result
+    }
+
+    /// Keeps a second copy of how far the system repository and these tenants' have come.
+    pub(crate) fn keep_floors(&self, tenants: &[TenantName]) {
+        let floors: Vec<(RepositoryName, Floor)> = {
+            let memory = self.store.memory();
+            let host = &memory.host;
+            let system = host.url.clone().zip(host.reference.clone()).zip(host.revision.clone());
+            let system = system
+                .filter(|_| !host.any_history)
+                .map(|((url, reference), revision)| (RepositoryName::system(), Floor { url, reference, revision }));
+            let registered = host.registry.iter().filter(|entry| tenants.contains(&entry.name));
+            let tenants = registered.filter_map(|entry| {
+                let revision = memory.tenants.get(&entry.name)?.bound()?.clone();
+                let (url, reference) = (entry.repository.clone(), entry.reference.clone());
+                Some((RepositoryName::from(&entry.name), Floor { url, reference, revision }))
+            });
+            system.into_iter().chain(tenants).collect()
+        };
+        for (repository, floor) in floors {
+            if let Err(error) = self.floors.keep(&repository, floor) {
+                tracing::warn!(%repository, "{}", runtime::chain(&error));
+            }
+        }
     }
 
     /// Adds to a tenant's history, which nothing depends on.

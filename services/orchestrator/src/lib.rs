@@ -4,6 +4,7 @@
 mod engine;
 mod execute;
 mod fault;
+mod floors;
 mod history;
 mod judge;
 mod manager;
@@ -26,6 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the ledger is kept.
 pub const LEDGER: &str = "/var/lib/bitbuilder/orchestrator";
+/// Where the second copy of what no history goes back behind is kept: not below the former's file system or subvolume.
+pub const FLOORS: &str = "/var/lib/bitbuilder-floors";
 
 /// Serves io.bitbuilder.Orchestrator until told to stop.
 ///
@@ -34,7 +37,7 @@ pub const LEDGER: &str = "/var/lib/bitbuilder/orchestrator";
 pub async fn serve() -> Result<(), Box<Error>> {
     let users = runtime::caller::HostUsers::look_up().map_err(|cause| Error::Users(cause).boxed())?;
     let store = store::Store::open(Path::new(LEDGER)).map_err(|cause| Error::Ledger(cause).boxed())?;
-    let engine = Engine::new(store, runtime::Client::default());
+    let engine = Engine::new(store, Path::new(FLOORS), runtime::Client::default());
     engine.start(&manager::boot().await.map_err(|cause| Error::Boot(cause).boxed())?);
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Error::Signal(cause).boxed())?;
     let stopped = engine.clone();

@@ -101,10 +101,12 @@ impl Engine {
     }
 
     async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger, seen: Option<Seen>) -> Result<(), Fault> {
-        let Some(target) = ledger.target.as_ref().filter(|_| ledger.registered) else {
+        if !ledger.registered {
             let observed = observe::tenant(&self.services, tenant).await;
             return self.execute(tenant, &observed, &plan_absence(&observed, "it is not registered any more")).await;
-        };
+        }
+        // Of one that the ledger forgot something may run: it goes on until a commit says what it should be.
+        let Some(target) = &ledger.target else { return Ok(()) };
         let Seen { observed, slot, .. } = match seen.filter(|seen| seen.at.elapsed() < FRESH) {
             Some(seen) => seen,
             None => self.see(tenant).await,
@@ -253,6 +255,12 @@ impl Engine {
         let kept = [&ledger.target, &ledger.verified, &ledger.quarantined];
         let mut keep: Vec<_> = kept.into_iter().flatten().map(|desired| desired.revision.clone()).collect();
         keep.extend(ledger.wanted);
+        if ledger.target.is_none() {
+            // What runs of a tenant that the ledger forgot reads its checkout.
+            let Ok(held) = self.services.call(&instance::List { tenant: Some(tenant.clone()) }).await else { return };
+            let specs = held.instances.into_iter().flat_map(|held| [Some(held.spec), held.running]);
+            keep.extend(specs.flatten().map(|spec| spec.revision));
+        }
         // Nothing was checked out since it was done last.
         let done = |pruned: &HashMap<_, Vec<_>>| pruned.get(tenant) == Some(&keep);
         if done(&self.pruned.lock().unwrap_or_else(PoisonError::into_inner)) {

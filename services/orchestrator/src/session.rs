@@ -10,7 +10,7 @@ use interfaces::{
         Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
-use model::{Reference, TenantName};
+use model::{Reference, TenantName, names::RepositoryName};
 use runtime::{Answer, Call, session::Continues};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::info;
@@ -30,6 +30,8 @@ impl Session {
 
     async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
         let reference = wanted.reference.unwrap_or_else(Reference::main);
+        let known = !self.engine.store.memory().tenants.is_empty();
+        let copy = self.engine.floors.recall(&RepositoryName::system(), &wanted.url, &reference);
         let changed = self.engine.store.change_host(|host| match &host.url {
             Some(url)
                 if *url == wanted.url && host.reference.as_ref() == Some(&reference) && host.trust == wanted.trust =>
@@ -45,7 +47,13 @@ impl Session {
             }
             Some(_) | None => {
                 info!(url = %wanted.url, %reference, signed = wanted.trust.is_some(), "the host follows this system repository");
-                host.any_history = host.url.as_ref() != Some(&wanted.url) || host.reference.as_ref() != Some(&reference);
+                let another = host.url.as_ref() != Some(&wanted.url) || host.reference.as_ref() != Some(&reference);
+                host.any_history = host.url.is_some() && another;
+                if host.revision.is_none() {
+                    // Whoever has tenants has followed something, whatever the ledger says.
+                    host.floor_lost = copy.is_none() && known;
+                    host.floor.clone_from(&copy);
+                }
                 host.url = Some(wanted.url.clone());
                 host.reference = Some(reference.clone());
                 host.trust.clone_from(&wanted.trust);

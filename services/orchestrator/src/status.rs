@@ -28,6 +28,8 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger, entry: Option<&Re
         },
         unconverged: ledger.unconverged.clone(),
         unreachable: ledger.unreachable.clone(),
+        floor: ledger.bound().cloned(),
+        floor_lost: ledger.floor_lost,
         not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),
         plan: ledger.plan.clone(),
         suspended_since_u_sec: ledger.suspended_since_usec,
@@ -57,6 +59,7 @@ pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
         revision: ledger.revision.clone(),
         reason: ledger.reason.clone(),
         unreachable: ledger.unreachable.clone(),
+        floor_lost: ledger.floor_lost,
         not_in_effect: ledger.not_in_effect.clone(),
         tenants: u32::try_from(tenants).unwrap_or(u32::MAX),
     }

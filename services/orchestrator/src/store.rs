@@ -26,6 +26,10 @@ pub(crate) struct HostLedger {
     pub(crate) revision: Option<Revision>,
     /// Who has to have signed it; nobody if nothing was said at its initialisation.
     pub(crate) trust: Option<Trust>,
+    /// What the next commit has to have in its history although nothing is followed: a copy outlived the ledger.
+    pub(crate) floor: Option<Revision>,
+    /// Whether the ledger was lost, and every copy of that with it. Said until another commit is followed.
+    pub(crate) floor_lost: bool,
     /// Whether the next commit may have another history than the one that is followed.
     pub(crate) any_history: bool,
     /// The boot during which it was last changed.

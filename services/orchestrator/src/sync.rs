@@ -84,7 +84,7 @@ impl Engine {
                 url,
                 reference: host.reference.clone().unwrap_or_else(Reference::main),
                 trust: host.trust.clone(),
-                floor: host.revision.clone().filter(|_| !host.any_history),
+                floor: host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history).cloned(),
             }
         };
         let read = match self.fetch(fetch).await {
@@ -106,7 +106,9 @@ impl Engine {
                 moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
                 redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
                 host.wanted = Some(revision.clone());
-                host.revision = Some(revision);
+                let before = host.revision.replace(revision);
+                host.floor_lost &= before.is_none() || before == host.revision;
+                host.floor = None;
                 host.any_history = false;
                 host.registry = entries;
                 (host.reason, host.unreachable) = (None, None);
@@ -136,6 +138,7 @@ impl Engine {
         changed.extend(self.register());
         changed.sort();
         changed.dedup();
+        self.keep_floors(&[]);
         self.poll().await;
         changed
     }
@@ -155,7 +158,7 @@ impl Engine {
         for name in &registered {
             if known.iter().all(|(known, _)| known != name) {
                 changed.push(name.clone());
-                match self.store.remember(name, TenantLedger::new(now_usec())) {
+                match self.store.remember(name, self.unknown(name)) {
                     Ok(()) => self.note(name, &[planner::history::registered(now_usec())]),
                     Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
                 }
@@ -171,6 +174,19 @@ impl Engine {
             }
         }
         changed
+    }
+
+    /// A tenant that the ledger does not know, and may have known once.
+    fn unknown(&self, name: &TenantName) -> TenantLedger {
+        let mut ledger = TenantLedger::new(now_usec());
+        let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *name).cloned();
+        if let Some(Registration { repository, reference, .. }) = entry {
+            ledger.floor = self.floors.recall(&RepositoryName::from(name), &repository, &reference);
+        }
+        if let Some(floor) = &ledger.floor {
+            warn!(tenant = %name, "the ledger had forgotten it; it goes on from {floor}");
+        }
+        ledger
     }
 
     async fn poll(&self) {
@@ -237,6 +253,9 @@ impl Engine {
             // Somebody may have asked meanwhile that it be left alone.
             if ledger.is_suspended() {
                 return None;
+            }
+            if ledger.found(looked.observed.generation() > 0) {
+                warn!(%tenant, "it exists, and nothing is remembered of what held: its history is taken as it is");
             }
             let admitted = match asked {
                 Err(Unusable::Unreachable(reason)) => {
@@ -322,11 +341,16 @@ fn in_full(faults: &[Diagnostic]) -> String {
 mod tests {
     use super::*;
     use crate::store::Store;
+    use std::path::Path;
+
+    fn engine(directory: &Path) -> Engine {
+        Engine::new(Store::open(directory).unwrap(), &directory.join("floors"), runtime::Client::default())
+    }
 
     #[tokio::test]
     async fn nobody_has_left_a_registry_that_was_never_read() {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let engine = engine(directory.path());
         let web: TenantName = "web".parse().unwrap();
         engine.store.remember(&web, TenantLedger::new(1)).unwrap();
         assert!(engine.register().is_empty() && engine.store.tenant(&web).unwrap().registered);
@@ -338,7 +362,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_fetched_of_a_tenant_that_is_suspended_meanwhile_is_not_looked_at() {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let engine = engine(directory.path());
         let web: TenantName = "web".parse().unwrap();
         let mut ledger = TenantLedger::new(1);
         ledger.suspend(2);
@@ -356,7 +380,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_without_a_free_uid_range_refuses_instead_of_trying_for_ever() {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::new(Store::open(directory.path()).unwrap(), runtime::Client::default());
+        let engine = engine(directory.path());
         let web: TenantName = "web".parse().unwrap();
         engine.store.remember(&web, TenantLedger::new(1)).unwrap();
         let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());

@@ -88,6 +88,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            floor_lost: false,
             not_in_effect: Vec::new(),
             tenants: 0,
         }
@@ -109,7 +110,7 @@ mod tests {
         let with = |state: &str, unreachable: Option<&str>, suspended: Option<u64>| -> TenantStatus {
             serde_json::from_value(serde_json::json!({
                 "tenant": "web", "state": state, "wanted": null, "verified": null, "generation": 1, "sinceUSec": 0,
-                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable,
+                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "floor": null, "floorLost": false,
                 "notInEffect": [], "plan": [], "suspendedSinceUSec": suspended, "limits": [],
             }))
             .unwrap()

@@ -63,6 +63,8 @@ pub enum EventKind {
     RolledBack,
     /// A commit did not hold.
     Failed,
+    /// It existed, and nothing was remembered of what had held: its history was taken as it was.
+    FloorLost,
     /// Somebody asked that it be left alone.
     Suspended,
     /// Somebody asked that it be followed again.
@@ -84,6 +86,7 @@ impl fmt::Display for EventKind {
             Self::Stopped => "stopped",
             Self::RolledBack => "rolled back",
             Self::Failed => "failed",
+            Self::FloorLost => "floor lost",
             Self::Suspended => "suspended",
             Self::Resumed => "resumed",
             Self::Retried => "retried",

@@ -62,6 +62,9 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
     {
         event(EventKind::Retried, Some(&given_up.revision), None, &[]);
     }
+    if !before.floor_lost && after.floor_lost {
+        event(EventKind::FloorLost, None, None, &[]);
+    }
     if was_admitted(before, after) {
         event(EventKind::Admitted, target, None, &[]);
     }

@@ -52,6 +52,9 @@ pub struct TenantLedger {
     /// Whether the next commit need not have the floor in its history: somebody accepted another one.
     #[serde(default)]
     pub any_history: bool,
+    /// Whether it existed when nothing was remembered of it, not even a floor. Said until another commit of it holds.
+    #[serde(default)]
+    pub floor_lost: bool,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -88,6 +91,7 @@ impl TenantLedger {
             retrying: false,
             booting: false,
             any_history: false,
+            floor_lost: false,
         }
     }
 
@@ -191,6 +195,15 @@ impl TenantLedger {
         }
     }
 
+    /// It was looked at. Returns whether something of it exists although nothing is remembered of what held: whatever its
+    /// repository shows has to be taken for its history.
+    pub fn found(&mut self, exists: bool) -> bool {
+        let unknown = self.generation == 0 && self.target.is_none() && self.floor.is_none() && !self.any_history;
+        let lost = exists && unknown && !self.floor_lost;
+        self.floor_lost |= lost;
+        lost
+    }
+
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
     /// was tried and did not hold, unless somebody asked for another try.
     pub fn admit(&mut self, desired: DesiredTenant) -> bool {
@@ -246,7 +259,8 @@ impl TenantLedger {
         if wanted {
             self.reason = None;
             self.quarantined = None;
-            self.floor = Some(target.revision.clone());
+            let before = self.floor.replace(target.revision.clone());
+            self.floor_lost &= before.is_none() || before == self.floor;
         }
         self.verified = self.target.clone();
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);

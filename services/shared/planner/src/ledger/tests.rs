@@ -223,3 +223,22 @@ fn what_is_refused_after_something_failed_is_refused() {
     ledger.settle(6);
     assert_eq!((ledger.state, ledger.reason, ledger.quarantined), (TenantState::Verified, None, None));
 }
+
+#[test]
+fn what_exists_and_was_forgotten_is_said_until_another_commit_holds() {
+    let mut ledger = TenantLedger::new(0);
+    assert!(!ledger.found(false) && ledger.found(true) && !ledger.found(true));
+    ledger.refuse(desired("web", 'a').revision, "schema".to_owned(), 1);
+    ledger.settle(2);
+    assert!(ledger.admit(desired("web", 'b')));
+    ledger.settle(3);
+    ledger.settle(4);
+    assert!(ledger.floor_lost, "the first commit that holds says nothing of what was before");
+    assert!(ledger.admit(desired("web", 'c')));
+    ledger.settle(5);
+    assert!(!ledger.floor_lost && !ledger.found(true));
+
+    let mut recalled = TenantLedger { floor: Some(desired("web", 'a').revision), ..TenantLedger::new(0) };
+    assert!(!recalled.found(true), "a copy was there");
+    assert!(!verified('a').found(true));
+}

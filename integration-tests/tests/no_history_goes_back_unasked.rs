@@ -1,0 +1,129 @@
+//! Forced pushes and replayed states: refused until an operator says otherwise, also after the ledger is lost.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use anyhow::Result;
+use integration_tests::{Registration, Scene, manifest, service};
+use serde_json::json;
+use test_host::Host;
+
+const INIT: &str = "bitbuilder init --repository git://127.0.0.1/system";
+
+/// An SSH key of alice, which `git` on the host signs with.
+fn key(scene: &Scene) -> Result<()> {
+    scene.must("ssh-keygen -q -t ed25519 -N '' -f /srv/alice").map(drop)
+}
+
+/// Has commits signed with it.
+const SIGNING: &str =
+    "config gpg.format ssh && git config user.signingKey /srv/alice.pub && git config commit.gpgSign true";
+
+#[test]
+fn a_history_goes_back_only_if_an_operator_says_so() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    key(&scene)?;
+    let web = scene.repository("web")?;
+    web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
+    let system = scene.follow(&[Registration::new("web")])?;
+    let second = web.commit("Second", &[("note", "2")])?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(second));
+
+    web.git("reset --quiet --hard HEAD~1 && git push --quiet --force origin HEAD:main")?;
+    assert_eq!(scene.sync("web")?.code, 3);
+    let refused = scene.expect_state("web", "refused")?;
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains(&second[..12]) && reason.ends_with("run: bitbuilder accept web"), "{reason}");
+    assert_eq!(refused["verified"], json!(second));
+    // It is remembered by more than a process.
+    scene.must("systemctl kill --signal=KILL bitbuilder-orchestrator && bitbuilder status >/dev/null")?;
+    assert_eq!(scene.sync("web")?.code, 3);
+
+    scene.must("bitbuilder accept web")?;
+    assert_eq!(scene.sync("web")?.code, 0);
+    let first = web.git("rev-parse HEAD")?;
+    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first.trim()));
+
+    // The same for the host's own repository, which from now on has to be signed.
+    scene.must(&format!("{INIT} --signers /srv/alice.pub"))?;
+    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
+    assert!(!scene.host.sh(INIT)?.success(), "signatures were given up by leaving them out");
+    system.git(SIGNING)?;
+    system.commit("Signed", &[("note", "1")])?;
+    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
+    system.git("reset --quiet --hard HEAD~1 && git commit --quiet --allow-empty --message=Other && git push --quiet --force origin HEAD:main")?;
+    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
+    scene.must("bitbuilder accept system")?;
+    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
+    Ok(())
+}
+
+/// Stops the orchestrator, lets `lose` happen, and starts it without any memory of the host.
+fn forget(scene: &Scene, lose: &str) -> Result<()> {
+    let units = "bitbuilder-orchestrator.socket bitbuilder-orchestrator.service";
+    scene.must(&format!(
+        "systemctl stop {units} && rm -r /var/lib/bitbuilder/orchestrator/* && {lose} && systemctl start {units}"
+    ))?;
+    Ok(())
+}
+
+#[test]
+fn a_lost_ledger_is_no_way_back() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    let web = scene.repository("web")?;
+    let unit = service("sleep infinity");
+    let manifest = manifest("web", &["a.service"], &json!({}));
+    let first = web.commit("First", &[("metadata.json", &manifest), ("units/a.service", &unit)])?;
+    scene.follow(&[Registration::new("web")])?;
+    let second = web.commit("Second", &[("note", "2")])?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["floor"], json!(second));
+    let leader = "machinectl show web --property=Leader --value";
+    let running = scene.must(leader)?;
+
+    // The ledger is gone, and the server shows an older state.
+    let back = "reset --quiet --hard HEAD~1 && git push --quiet --force origin HEAD:main";
+    web.git(back)?;
+    forget(&scene, "true")?;
+    scene.must(INIT)?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 3);
+    let refused = scene.expect_state("web", "refused")?;
+    assert!(refused["reason"].as_str().unwrap().ends_with("run: bitbuilder accept web"), "{refused}");
+    assert_eq!((&refused["floor"], &refused["floorLost"]), (&json!(second), &json!(false)));
+    assert_eq!(scene.must(leader)?, running, "a tenant that the ledger forgot was disturbed");
+    scene.must("systemctl --machine=web is-active a.service && test -e /var/lib/tenants/web/config/metadata.json")?;
+
+    // The same of the system repository: nothing is followed that does not go on from what was.
+    let system = scene.open("system");
+    let refuses_system = || -> Result<bool> {
+        scene.bitbuilder(&["sync", "system", "--wait"])?;
+        Ok(scene.must("bitbuilder status")?.contains("run: bitbuilder accept system"))
+    };
+    system.git("commit --quiet --allow-empty --message=Next && git push --quiet origin HEAD:main")?;
+    assert!(!refuses_system()?);
+    system.git(back)?;
+    forget(&scene, "true")?;
+    scene.must(INIT)?;
+    assert!(refuses_system()?);
+    scene.must("bitbuilder accept system")?;
+    assert!(!refuses_system()?);
+
+    // Both copies are gone: the host says so until a later commit holds.
+    forget(&scene, "rm /var/lib/bitbuilder-floors/*")?;
+    scene.must(INIT)?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    let taken = scene.expect_state("web", "verified")?;
+    assert_eq!((&taken["verified"], &taken["floorLost"]), (&json!(first), &json!(true)));
+    assert!(scene.must("bitbuilder status")?.contains("this host had forgotten how far its history had come"));
+    assert!(scene.must("bitbuilder history web")?.contains("floor lost"));
+    web.commit("Third", &[("note", "3")])?;
+    assert_eq!(scene.sync("web")?.code, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["floorLost"], json!(false));
+
+    // A copy that is lost alone is made anew.
+    scene.must(
+        "rm /var/lib/bitbuilder-floors/* && systemctl restart bitbuilder-orchestrator && bitbuilder sync --wait",
+    )?;
+    scene.must("test -e /var/lib/bitbuilder-floors/web.json && test -e /var/lib/bitbuilder-floors/system.json")?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! A second copy of how far each repository's history had come, outside the ledger's directory: who loses the ledger does not
+//! take an older state of a repository for its next one.
+
+use host::files::{self, FileError};
+use model::{Reference, RepositoryUrl, Revision, names::RepositoryName};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+use tracing::warn;
+
+/// A commit that every later one has to have in its history, and whose history that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Floor {
+    pub(crate) url: RepositoryUrl,
+    pub(crate) reference: Reference,
+    pub(crate) revision: Revision,
+}
+
+/// A file NAME.json per repository.
+#[derive(Debug)]
+pub(crate) struct Floors {
+    directory: PathBuf,
+    /// What the files say, as far as they were written or read.
+    kept: Mutex<HashMap<RepositoryName, Floor>>,
+}
+
+impl Floors {
+    /// The copies in `directory`, which need not be there yet.
+    pub(crate) fn in_directory(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), kept: Mutex::default() }
+    }
+
+    /// Keeps a copy. What is kept already is not written again.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn keep(&self, repository: &RepositoryName, floor: Floor) -> Result<(), FileError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.get(repository) == Some(&floor) {
+            return Ok(());
+        }
+        let path = self.path(repository);
+        let bytes =
+            serde_json::to_vec_pretty(&floor).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
+        fs::create_dir_all(&self.directory).map_err(FileError::new("create", &self.directory))?;
+        files::write_atomically(&path, &bytes, 0o640)?;
+        kept.insert(repository.clone(), floor);
+        Ok(())
+    }
+
+    /// How far this history of a repository had come, if a copy says so.
+    pub(crate) fn recall(
+        &self,
+        repository: &RepositoryName,
+        url: &RepositoryUrl,
+        reference: &Reference,
+    ) -> Option<Revision> {
+        let path = self.path(repository);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
+            Err(cause) => {
+                warn!(%repository, "{}", runtime::chain(&FileError::new("read", &path)(cause)));
+                return None;
+            }
+        };
+        match serde_json::from_slice::<Floor>(&bytes) {
+            // Another address has another history.
+            Ok(floor) => (floor.url == *url && floor.reference == *reference).then_some(floor.revision),
+            Err(cause) => {
+                warn!(%repository, "{} is spoiled: {cause}", path.display());
+                None
+            }
+        }
+    }
+
+    fn path(&self, repository: &RepositoryName) -> PathBuf {
+        self.directory.join(format!("{repository}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_outlives_the_process_and_belongs_to_one_history() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Floors::in_directory(&directory.path().join("floors"));
+        let web: RepositoryName = "web".parse().unwrap();
+        let url: RepositoryUrl = "https://git.example.org/web".parse().unwrap();
+        let elsewhere: RepositoryUrl = "https://git.example.org/other".parse().unwrap();
+        let floor = |digit: &str| Floor {
+            url: url.clone(),
+            reference: Reference::main(),
+            revision: digit.repeat(40).parse().unwrap(),
+        };
+        assert_eq!(open().recall(&web, &url, &Reference::main()), None);
+        let floors = open();
+        for digit in ["a", "b", "b"] {
+            floors.keep(&web, floor(digit)).unwrap();
+        }
+        let kept = Some(floor("b").revision);
+        assert_eq!(open().recall(&web, &url, &Reference::main()), kept);
+        assert_eq!(open().recall(&web, &elsewhere, &Reference::main()), None);
+        assert_eq!(open().recall(&web, &url, &"refs/heads/next".parse().unwrap()), None);
+        let path = directory.path().join("floors/web.json");
+        fs::write(&path, "{").unwrap();
+        assert_eq!(open().recall(&web, &url, &Reference::main()), None);
+        open().keep(&web, floor("b")).unwrap();
+        assert_eq!(open().recall(&web, &url, &Reference::main()), kept);
+    }
+}
