@@ -1,6 +1,7 @@
 //! Twins of io.bitbuilder.GitSync.
 
 use crate::macros::{contract, errors, object};
+pub use model::progress::EventKind;
 use model::{
     Reference, RepositoryUrl, Revision,
     names::RepositoryName,
@@ -22,6 +23,10 @@ object! {
     Prune { repository: RepositoryName, keep: Vec<Revision> }
     /// Whether anything was changed.
     Changed { changed: bool }
+    /// Something that became of a commit.
+    Event { revision: Revision, kind: EventKind, #[serde(rename = "atUSec")] at_u_sec: u64, reason: Option<String>, plan: Vec<String> }
+    /// Writes what became of commits into the mirror.
+    Record { repository: RepositoryName, events: Vec<Event>, wanted: Option<Revision>, target: Option<Revision>, verified: Option<Revision> }
     /// Shows what is held.
     List { repository: Option<RepositoryName> }
     /// What is held.
@@ -43,5 +48,6 @@ contract! { "io.bitbuilder.GitSync", "io.bitbuilder.GitSync.varlink", Error,
     Fetch => Fetched, Mutate, Ignored;
     Checkout => CheckedOut, Mutate, Ignored;
     Prune => Changed, Mutate, Ignored;
+    Record => Changed, Mutate, Ignored;
     List => Repositories, Read, Supported;
 }

@@ -50,7 +50,7 @@ object! {
     Origins { origins: Vec<Origin> }
     /// Something that became of a tenant.
     Event {
-        tenant: TenantName,
+        tenant: RepositoryName,
         kind: EventKind,
         #[serde(rename = "atUSec")] at_u_sec: u64,
         revision: Option<Revision>,
@@ -59,7 +59,7 @@ object! {
         plan: Vec<String>,
     }
     /// Shows what became of tenants.
-    History { tenant: Option<TenantName>, limit: Option<u32> }
+    History { tenant: Option<RepositoryName>, limit: Option<u32> }
     /// What became of them.
     Events { events: Vec<Event> }
     /// Leaves a tenant alone.

@@ -7,13 +7,14 @@ use crate::{
     fetch::{FetchError, fetch},
     place::Place,
     prune::prune,
+    record::{RecordError, record},
     tree::Bounds,
 };
 use host::{
     command::{Command, CommandError},
     files::FileError,
 };
-use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Prune};
+use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Prune, Record};
 use model::names::RepositoryName;
 use nix::sys::{
     prctl::set_pdeathsig,
@@ -45,6 +46,7 @@ pub(crate) enum Task {
     Fetch(Fetch),
     Checkout(Checkout),
     Prune(Prune),
+    Record(Record),
 }
 
 impl Task {
@@ -52,7 +54,8 @@ impl Task {
         match self {
             Self::Fetch(Fetch { repository, .. })
             | Self::Checkout(Checkout { repository, .. })
-            | Self::Prune(Prune { repository, .. }) => repository,
+            | Self::Prune(Prune { repository, .. })
+            | Self::Record(Record { repository, .. }) => repository,
         }
     }
 }
@@ -159,7 +162,7 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             let reason = format!("it has not sent everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
-        (CommandError::TimedOut { seconds, .. }, Task::Checkout(_) | Task::Prune(_)) => {
+        (CommandError::TimedOut { seconds, .. }, Task::Checkout(_) | Task::Prune(_) | Task::Record(_)) => {
             failed(task, format!("it was ended after {seconds} s"))
         }
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
@@ -226,6 +229,9 @@ fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value,
         Task::Prune(call) => prune(&place, &call.keep)
             .map(|changed| to_value(&Changed { changed }))
             .map_err(|cause| file_error(&format!("remove checkouts of {}", call.repository), &cause)),
+        Task::Record(call) => record(&place, call)
+            .map(|changed| to_value(&Changed { changed }))
+            .map_err(|cause| record_error(call, &cause)),
     }
 }
 
@@ -262,6 +268,15 @@ fn checkout_error(call: &Checkout, cause: CheckoutError) -> Error {
         CheckoutError::File(cause) => file_error(&format!("check {repository} out"), &cause),
         CheckoutError::Damaged { .. } => {
             Error::Failed { action: format!("check {repository} out"), reason: runtime::chain(&cause) }
+        }
+    }
+}
+
+fn record_error(call: &Record, cause: &RecordError) -> Error {
+    match cause {
+        RecordError::NoRepository => Error::NoSuchRepository { repository: call.repository.clone() },
+        RecordError::Mirror(_) | RecordError::File(_) => {
+            Error::Failed { action: format!("write the history of {}", call.repository), reason: runtime::chain(cause) }
         }
     }
 }

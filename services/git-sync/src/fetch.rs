@@ -295,7 +295,7 @@ fn remove_in_the_way(mirror: &Repository, reference: &Reference) -> Result<(), g
 
 /// Removes what a killed fetch leaves in a mirror: locks of references and half-received packs. The lock of the place is
 /// held, so that nobody else's are met.
-fn remove_stale(directory: &Path) -> Result<(), FileError> {
+pub(crate) fn remove_stale(directory: &Path) -> Result<(), FileError> {
     for name in names_in(directory)? {
         let path = directory.join(&name);
         if name.ends_with(".lock") || name.starts_with(".tmp") {

@@ -8,6 +8,7 @@ pub mod errand;
 mod fetch;
 mod place;
 mod prune;
+mod record;
 mod session;
 mod transport;
 mod tree;

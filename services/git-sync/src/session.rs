@@ -7,7 +7,7 @@ use crate::{
 use host::{files::FileError, turns::Turns};
 use interfaces::{
     Method,
-    git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Prune, Repositories, Repository},
+    git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Prune, Record, Repositories, Repository},
 };
 use model::names::RepositoryName;
 use runtime::{Answer, Call};
@@ -69,6 +69,15 @@ impl Session {
         Ok(pruned)
     }
 
+    /// Writes what became of commits into the repository's mirror.
+    ///
+    /// # Errors
+    /// Nothing was fetched, or this host failed.
+    pub async fn record(&self, call: Record) -> Result<Changed, Error> {
+        let _turn = self.turns.take(&call.repository).await;
+        self.errands.run(Task::Record(call)).await
+    }
+
     /// Shows what is on disk.
     ///
     /// # Errors
@@ -106,6 +115,7 @@ impl runtime::Session for Session {
             Fetch::NAME => call.answer(|parameters: Fetch| self.fetch(parameters)).await,
             Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
             Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
+            Record::NAME => call.answer(|parameters: Record| self.record(parameters)).await,
             List::NAME => {
                 call.list(|parameters: List| self.list(parameters), |repositories| Repositories { repositories }).await
             }

@@ -5,6 +5,7 @@ use crate::{
     floors::{Floor, Floors},
     history::History,
     manager::Boot,
+    record::Unwritten,
     status,
     store::{Changed, Memory, Store, now_usec},
 };
@@ -44,6 +45,7 @@ pub struct Common {
     pub(crate) store: Store,
     pub(crate) history: History,
     pub(crate) floors: Floors,
+    pub(crate) unwritten: Unwritten,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -81,6 +83,7 @@ impl Engine {
             history: History::in_directory(store.directory().join("history")),
             store,
             floors: Floors::in_directory(floors),
+            unwritten: Unwritten::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -104,6 +107,7 @@ impl Engine {
             tracing::warn!("{}", runtime::chain(&error));
             true
         });
+        tokio::spawn(self.clone().record_forever());
         let engine = self.clone();
         tokio::spawn(async move {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
@@ -235,7 +239,7 @@ impl Common {
             self.keep_floors(std::slice::from_ref(tenant));
         }
         if changed {
-            self.note(tenant, &planner::history::events(&before, &ledger, now_usec()));
+            self.note(&RepositoryName::from(tenant), &planner::history::events(&before, &ledger, now_usec()));
             // Nobody may be watching.
             let status = {
                 let memory = self.store.memory();
@@ -270,11 +274,12 @@ impl Common {
         }
     }
 
-    /// Adds to a tenant's history, which nothing depends on.
-    pub(crate) fn note(&self, tenant: &TenantName, events: &[planner::Event]) {
-        if let Err(error) = self.history.append(tenant, events) {
-            tracing::warn!(%tenant, "{}", runtime::chain(&error));
+    /// Adds to a repository's history, which nothing depends on.
+    pub(crate) fn note(&self, repository: &RepositoryName, events: &[planner::Event]) {
+        if let Err(error) = self.history.append(repository, events) {
+            tracing::warn!(%repository, "{}", runtime::chain(&error));
         }
+        self.unwritten.add(repository, events);
     }
 
     /// Each change of a tenant from now on.

@@ -1,9 +1,10 @@
-//! What became of each tenant, beside the ledger: a line of JSON per event in history/NAME.jsonl. It is told, never acted on,
-//! so that nothing waits for the disk: a kill can cost the last line, and what is left of a torn one is passed over.
+//! What became of each tenant and of the registry, beside the ledger: a line of JSON per event in history/NAME.jsonl. It is
+//! told, never acted on, so that nothing waits for the disk: a kill can cost the last line, and what is left of a torn one is
+//! passed over.
 
 use host::files::{self, FileError};
 use interfaces::orchestrator::{Event as Shown, History as Wanted};
-use model::TenantName;
+use model::names::RepositoryName;
 use planner::Event;
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// So many events of each tenant are kept; twice as many are there before the older half goes.
+/// So many events of each repository are kept; twice as many are there before the older half goes.
 pub(crate) const KEPT: usize = 256;
 
 /// The files.
@@ -22,7 +23,7 @@ pub(crate) const KEPT: usize = 256;
 pub(crate) struct History {
     directory: PathBuf,
     /// How many lines each file has that was written to.
-    lines: Mutex<HashMap<TenantName, usize>>,
+    lines: Mutex<HashMap<RepositoryName, usize>>,
 }
 
 impl History {
@@ -31,18 +32,18 @@ impl History {
         Self { directory, lines: Mutex::default() }
     }
 
-    /// Adds events to a tenant's.
+    /// Adds events to a repository's.
     ///
     /// # Errors
     /// They cannot be written.
-    pub(crate) fn append(&self, tenant: &TenantName, events: &[Event]) -> Result<(), FileError> {
+    pub(crate) fn append(&self, repository: &RepositoryName, events: &[Event]) -> Result<(), FileError> {
         if events.is_empty() {
             return Ok(());
         }
-        let path = self.path(tenant);
+        let path = self.path(repository);
         let mut counted = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = Vec::new();
-        let lines = match counted.get(tenant) {
+        let lines = match counted.get(repository) {
             Some(lines) => *lines,
             None => {
                 let held = read(&path)?;
@@ -63,14 +64,14 @@ impl History {
         };
         let written = write().map_err(FileError::new("write", &path));
         // After a fault nobody knows how the last line ends: it is looked at again.
-        counted.remove(tenant);
+        counted.remove(repository);
         written?;
         let lines = lines + events.len();
         if lines < 2 * KEPT {
-            counted.insert(tenant.clone(), lines);
+            counted.insert(repository.clone(), lines);
             return Ok(());
         }
-        let kept = self.last(tenant, KEPT)?;
+        let kept = self.last(repository, KEPT)?;
         let mut text = Vec::new();
         for event in &kept {
             serde_json::to_writer(&mut text, event)
@@ -78,32 +79,32 @@ impl History {
             text.push(b'\n');
         }
         files::write_atomically(&path, &text, 0o640)?;
-        counted.insert(tenant.clone(), kept.len());
+        counted.insert(repository.clone(), kept.len());
         Ok(())
     }
 
-    /// The last events of a tenant, oldest first.
+    /// The last events of a repository, oldest first.
     ///
     /// # Errors
     /// They are there and cannot be read.
-    pub(crate) fn last(&self, tenant: &TenantName, most: usize) -> Result<Vec<Event>, FileError> {
-        let held = read(&self.path(tenant))?;
+    pub(crate) fn last(&self, repository: &RepositoryName, most: usize) -> Result<Vec<Event>, FileError> {
+        let held = read(&self.path(repository))?;
         let lines = held.split(|byte| *byte == b'\n').rev();
         let mut events: Vec<Event> = lines.filter_map(|line| serde_json::from_slice(line).ok()).take(most).collect();
         events.reverse();
         Ok(events)
     }
 
-    /// The last events of these tenants together, oldest first. At most twice as many are held at a time as are wanted.
+    /// The last events of these repositories together, oldest first. At most twice as many are held at a time as are wanted.
     ///
     /// # Errors
-    /// A tenant's cannot be read.
-    pub(crate) fn of(&self, tenants: &[TenantName], wanted: &Wanted) -> Result<Vec<Shown>, FileError> {
+    /// A repository's cannot be read.
+    pub(crate) fn of(&self, repositories: &[RepositoryName], wanted: &Wanted) -> Result<Vec<Shown>, FileError> {
         let most = wanted.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(KEPT).min(10_000);
         let mut shown: Vec<Shown> = Vec::new();
-        for tenant in tenants {
-            let events = self.last(tenant, most.min(2 * KEPT))?;
-            shown.extend(events.into_iter().map(|event| show(tenant, event)));
+        for repository in repositories {
+            let events = self.last(repository, most.min(2 * KEPT))?;
+            shown.extend(events.into_iter().map(|event| show(repository, event)));
             if shown.len() > most {
                 shown.sort_by_key(|event| event.at_u_sec);
                 shown.drain(..shown.len() - most);
@@ -113,8 +114,8 @@ impl History {
         Ok(shown)
     }
 
-    fn path(&self, tenant: &TenantName) -> PathBuf {
-        self.directory.join(format!("{tenant}.jsonl"))
+    fn path(&self, repository: &RepositoryName) -> PathBuf {
+        self.directory.join(format!("{repository}.jsonl"))
     }
 }
 
@@ -126,9 +127,9 @@ fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     }
 }
 
-fn show(tenant: &TenantName, event: Event) -> Shown {
+fn show(repository: &RepositoryName, event: Event) -> Shown {
     let Event { kind, at_usec, revision, generation, reason, plan } = event;
-    Shown { tenant: tenant.clone(), kind, at_u_sec: at_usec, revision, generation, reason, plan }
+    Shown { tenant: repository.clone(), kind, at_u_sec: at_usec, revision, generation, reason, plan }
 }
 
 #[cfg(test)]
@@ -140,15 +141,15 @@ mod tests {
         Event { kind: EventKind::Admitted, at_usec, ..planner::history::registered(0) }
     }
 
-    fn times(history: &History, tenant: &TenantName) -> Vec<u64> {
-        history.last(tenant, usize::MAX).unwrap().iter().map(|event| event.at_usec).collect()
+    fn times(history: &History, repository: &RepositoryName) -> Vec<u64> {
+        history.last(repository, usize::MAX).unwrap().iter().map(|event| event.at_usec).collect()
     }
 
     #[test]
     fn it_is_bounded_and_survives_a_torn_line() {
         let directory = tempfile::tempdir().unwrap();
         let open = || History::in_directory(directory.path().join("history"));
-        let web: TenantName = "web".parse().unwrap();
+        let web: RepositoryName = "web".parse().unwrap();
         assert!(times(&open(), &web).is_empty());
         let history = open();
         history.append(&web, &[event(1), event(2)]).unwrap();
@@ -173,7 +174,7 @@ mod tests {
     fn tenants_are_told_together_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let history = History::in_directory(directory.path().to_owned());
-        let names: Vec<TenantName> = ["mail", "web"].iter().map(|name| name.parse().unwrap()).collect();
+        let names: Vec<RepositoryName> = ["mail", "web"].iter().map(|name| name.parse().unwrap()).collect();
         for time in 0..10 {
             history.append(&names[usize::from(time % 3 == 0)], &[event(time)]).unwrap();
         }

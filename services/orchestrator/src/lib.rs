@@ -12,6 +12,7 @@ mod observe;
 mod pause;
 mod preview;
 mod reconcile;
+mod record;
 mod session;
 mod slots;
 mod status;

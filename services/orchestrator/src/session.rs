@@ -109,14 +109,22 @@ impl Session {
     }
 
     fn history(&self, wanted: &History) -> Result<Vec<Event>, Error> {
-        let known: Vec<TenantName> = self.engine.store.memory().tenants.keys().cloned().collect();
-        let tenants = match &wanted.tenant {
-            None => known,
-            Some(tenant) if known.contains(tenant) => vec![tenant.clone()],
-            Some(tenant) => return Err(Error::NoSuchTenant { tenant: tenant.clone() }),
+        let repositories = {
+            let memory = self.engine.store.memory();
+            match &wanted.tenant {
+                None => {
+                    let tenants = memory.tenants.keys().map(RepositoryName::from);
+                    tenants.chain([RepositoryName::system()]).collect()
+                }
+                Some(name) => match name.as_str().parse() {
+                    Ok(tenant) if !memory.tenants.contains_key(&tenant) => return Err(Error::NoSuchTenant { tenant }),
+                    // "system" is the one repository name that is no tenant's.
+                    Ok(_) | Err(_) => vec![name.clone()],
+                },
+            }
         };
         let failed = |error| Error::Failed { action: "read the history".to_owned(), reason: runtime::chain(&error) };
-        self.engine.history.of(&tenants, wanted).map_err(failed)
+        self.engine.history.of(&repositories, wanted).map_err(failed)
     }
 
     /// Begins to look at what `wanted` names. What is returned ends when everything concerned has settled or waits for the

@@ -4,7 +4,7 @@ use crate::{
     engine::{Engine, Look},
     judge::{self, Ground},
     reconcile::Seen,
-    store::now_usec,
+    store::{HostLedger, now_usec},
 };
 use host::worktree::WorkTree;
 use interfaces::{git_sync, tenant as instance};
@@ -95,6 +95,7 @@ impl Engine {
             Err(unusable) => Err(unusable),
         };
         let (mut moved, mut redirected) = (Vec::new(), Vec::new());
+        let before = self.store.memory().host.clone();
         let remembered = self.store.change_host(|host| match read {
             Ok((revision, system)) => {
                 host.not_in_effect = model::admission::system_not_in_effect(&system);
@@ -129,6 +130,10 @@ impl Engine {
             warn!("{}", runtime::chain(&error));
             Vec::new()
         });
+        let after = self.store.memory().host.clone();
+        let told = |host: &HostLedger| (host.revision.clone(), host.wanted.clone(), host.reason.clone());
+        let told = planner::history::of_registry(&told(&before), told(&after), now_usec());
+        self.note(&RepositoryName::system(), told.as_slice());
         moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
         for tenant in &redirected {
             self.remember(tenant, |ledger, _| {
@@ -159,7 +164,7 @@ impl Engine {
             if known.iter().all(|(known, _)| known != name) {
                 changed.push(name.clone());
                 match self.store.remember(name, self.unknown(name)) {
-                    Ok(()) => self.note(name, &[planner::history::registered(now_usec())]),
+                    Ok(()) => self.note(&RepositoryName::from(name), &[planner::history::registered(now_usec())]),
                     Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
                 }
             }

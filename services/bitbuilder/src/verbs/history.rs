@@ -3,21 +3,22 @@
 use crate::output::{self, Failure, Json};
 use interfaces::orchestrator::{Event, Events, History};
 use jiff::{Timestamp, tz::TimeZone};
-use model::{Revision, TenantName, text::printable_lines};
+use model::{Revision, names::RepositoryName, text::printable_lines};
 use runtime::Client;
 use std::fmt::Write as _;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// One tenant alone.
-    tenant: Option<TenantName>,
+    /// One tenant alone, or system.
+    #[arg(value_name = "TENANT")]
+    repository: Option<RepositoryName>,
     /// How many of the last events.
     #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=10000))]
     lines: u32,
 }
 
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
-    let wanted = History { tenant: words.tenant, limit: Some(words.lines) };
+    let wanted = History { tenant: words.repository, limit: Some(words.lines) };
     let Events { events } = services.call(&wanted).await?;
     if json == Json::Off {
         output::text(&events_in(&events, &TimeZone::system(), ""))?;

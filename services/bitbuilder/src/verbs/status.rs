@@ -8,7 +8,7 @@ use crate::{
 use futures_util::StreamExt;
 use interfaces::orchestrator::{Describe, Event, Events, History, Host, HostStatus, List, TenantStatus, Watch};
 use jiff::tz::TimeZone;
-use model::TenantName;
+use model::{TenantName, names::RepositoryName};
 use runtime::Client;
 use std::io;
 
@@ -50,7 +50,8 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
 
 async fn one(services: &Client, tenant: TenantName, json: Json) -> Result<u8, Failure> {
     let shown = services.call(&List { tenant: Some(tenant.clone()) }).await?.tenants;
-    let Events { events } = services.call(&History { tenant: Some(tenant), limit: Some(LAST_EVENTS) }).await?;
+    let Events { events } =
+        services.call(&History { tenant: Some(RepositoryName::from(&tenant)), limit: Some(LAST_EVENTS) }).await?;
     for status in &shown {
         output::json(json, &InFull { status, history: &events, next: table::next(status) })?;
         if json == Json::Off {

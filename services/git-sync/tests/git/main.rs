@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod record;
 mod recovery;
 mod scene;
 mod service;

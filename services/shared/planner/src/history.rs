@@ -106,6 +106,22 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
     events
 }
 
+/// The commit of the system repository that is followed, the one that it names, and why that is not followed.
+pub type Registry = (Option<Revision>, Option<Revision>, Option<String>);
+
+/// What became of the system repository when `before` turned into `after` at `now`.
+#[must_use]
+pub fn of_registry(before: &Registry, after: Registry, now_usec: u64) -> Option<Event> {
+    let (kind, revision, reason) = match after {
+        (_, wanted, Some(reason)) if before.1 != wanted || before.2.as_ref() != Some(&reason) => {
+            (EventKind::Refused, wanted, Some(clipped(&reason, LONGEST.0)))
+        }
+        (followed, _, None) if before.0 != followed || before.2.is_some() => (EventKind::Verified, followed, None),
+        _ => return None,
+    };
+    Some(Event { kind, at_usec: now_usec, revision, generation: 0, reason, plan: Vec::new() })
+}
+
 /// The first event of a tenant that was not known.
 #[must_use]
 pub fn registered(now_usec: u64) -> Event {
@@ -236,6 +252,20 @@ mod tests {
             story.then(|ledger, now| ledger.refuse(desired("web", digit).revision, reason.to_owned(), now));
         }
         assert_eq!(story.told.len(), 3, "{:?}", story.told);
+    }
+
+    #[test]
+    fn the_registry_is_followed_or_refused_once_for_each_commit() {
+        let a = || desired("web", 'a').revision;
+        let b = || desired("web", 'b').revision;
+        let followed = || (Some(a()), Some(a()), None);
+        let refused = || (Some(a()), Some(b()), Some("schema".to_owned()));
+        let kind = |before, after| of_registry(&before, after, 1).map(|event| (event.kind, event.revision));
+        assert_eq!(kind((None, None, None), followed()), Some((EventKind::Verified, Some(a()))));
+        assert_eq!(kind(followed(), followed()), None);
+        assert_eq!(kind(followed(), refused()), Some((EventKind::Refused, Some(b()))));
+        assert_eq!(kind(refused(), refused()), None);
+        assert_eq!(kind(refused(), followed()), Some((EventKind::Verified, Some(a()))));
     }
 
     #[test]
