@@ -10,6 +10,7 @@ use crate::workspace::{cargo, succeed};
 const VARIABLE: &str = "BITBUILDER_UPDATE";
 /// Each test that holds something of the kind, in the order in which one reads what another wrote.
 const TESTS: &[&[&str]] = &[
+    &["--package", "model", "--test", "refused"],
     &["--package", "interfaces", "--test", "schemas"],
     &["--package", "integration-tests", "--test", "documentation"],
     &["--package", "bitbuilder"],

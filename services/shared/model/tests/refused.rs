@@ -1,5 +1,5 @@
 //! Files that people and attackers write wrong, each with what they are told beside it: `refused/KIND/NAME.json` or `.yaml`,
-//! and `NAME.txt`. `UPDATE_REFUSED=1 cargo test -p model --test refused` writes the texts anew, for a review of the diff.
+//! and `NAME.txt`. `cargo xtask update` writes the texts anew, for a review of the diff.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -124,7 +124,7 @@ fn names(folder: &Path) -> BTreeSet<PathBuf> {
 
 #[test]
 fn each_wrong_file_is_refused_with_the_words_beside_it() {
-    let update = std::env::var_os("UPDATE_REFUSED").is_some();
+    let update = std::env::var_os("BITBUILDER_UPDATE").is_some();
     let mut wrong = Vec::new();
     for (kind, path, read) in KINDS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused").join(kind);
