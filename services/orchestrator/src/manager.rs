@@ -1,5 +1,6 @@
 //! What the service manager says of itself (io.systemd.Manager): its version, and which of its boots this is.
 
+use model::admission::systemd_version;
 use runtime::foreign;
 use serde_json::{Value, json};
 use std::{fs, io, path::Path, sync::OnceLock, time::Duration};
@@ -18,7 +19,7 @@ pub(crate) async fn version() -> Option<u32> {
     if let Some(version) = VERSION.get() {
         return Some(*version);
     }
-    let version = version_in(&describe().await?)?;
+    let version = systemd_version(describe().await?["runtime"]["Version"].as_str()?)?;
     Some(*VERSION.get_or_init(|| version))
 }
 
@@ -70,25 +71,9 @@ async fn describe() -> Option<Value> {
     }
 }
 
-/// `262-1`, `262 (262-1)`, `262.1-2` or `262~rc1`: what comes before all else.
-fn version_in(described: &Value) -> Option<u32> {
-    let text = described["runtime"]["Version"].as_str()?;
-    text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read_as_distributions_write_them() {
-        for (text, number) in
-            [("262-1", 262), ("262 (262-1)", 262), ("262.1-2", 262), ("v263", 263), ("262~rc1-1", 262)]
-        {
-            assert_eq!(version_in(&json!({ "runtime": { "Version": text } })), Some(number), "{text}");
-        }
-        assert_eq!(version_in(&json!({ "runtime": {} })), None);
-    }
 
     #[test]
     fn a_service_manager_that_does_not_answer_makes_no_other_boot() {

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use host::command::{Command, CommandError};
-use model::admission::OLDEST_SYSTEMD;
+use model::admission::{OLDEST_SYSTEMD, systemd_version};
 use std::{path::Path, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ pub(super) async fn systemd() -> Finding {
 }
 
 fn judge_systemd(said: &str) -> Finding {
-    match said.split_whitespace().nth(1).and_then(|version| version.parse::<u32>().ok()) {
+    match said.split_whitespace().nth(1).and_then(systemd_version) {
         Some(version) if version >= OLDEST_SYSTEMD => Finding::ok("systemd", format!("{version}, PID 1")),
         Some(version) => {
             let found = format!("{version}; at least {OLDEST_SYSTEMD} is needed");
@@ -43,11 +43,12 @@ fn judge_systemd(said: &str) -> Finding {
     }
 }
 
-/// networkd, the firewall, Git and its ssh.
+/// networkd, the firewall, Git and its ssh, and what judges signatures.
 pub(super) async fn all() -> Vec<Finding> {
-    let (networkd, nft, git, ssh) =
-        tokio::join!(networkd(), nft(), there("git", "git"), there("ssh", "openssh-client"));
-    vec![networkd, nft, git, ssh]
+    let programs = [("git", "git"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("gpg", "gpg")];
+    let (networkd, nft) = tokio::join!(networkd(), nft());
+    let programs = programs.into_iter().map(|(program, package)| there(program, package));
+    [networkd, nft].into_iter().chain(programs).collect()
 }
 
 async fn networkd() -> Finding {
@@ -74,7 +75,7 @@ async fn nft() -> Finding {
 }
 
 /// Whether a program can be found where our services look for it.
-async fn there(program: &'static str, package: &str) -> Finding {
+fn there(program: &'static str, package: &str) -> Finding {
     let found =
         ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().find(|folder| Path::new(folder).join(program).exists());
     match found {
@@ -103,7 +104,7 @@ mod tests {
     fn systemd_has_to_be_new_enough() {
         let verdict = |said| judge_systemd(said).verdict;
         assert_eq!(verdict("systemd 262 (262.1-1)\n+PAM"), Verdict::Ok);
-        assert_eq!(verdict("systemd 261~rc1 (261~rc1-2)"), Verdict::Warn);
+        assert_eq!(verdict("systemd 261~rc1 (261~rc1-2)"), Verdict::Ok);
         assert_eq!(verdict("systemd 257 (257.9-1)"), Verdict::Fail);
         assert_eq!(verdict(""), Verdict::Warn);
     }

@@ -12,7 +12,7 @@ const BTRFS: u64 = 0x9123_683e;
 const OVERLAY: u64 = 0x794c_7630;
 const TMPFS: u64 = 0x0102_1994;
 /// Less than this, and the ledger, the journal and Git's objects have no place.
-const TOO_LITTLE: u64 = 256 << 20;
+const TOO_LITTLE: u64 = model::admission::KEPT_FREE;
 const LITTLE: u64 = 2 << 30;
 
 pub(super) fn all() -> Vec<Finding> {

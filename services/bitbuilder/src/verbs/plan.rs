@@ -56,28 +56,19 @@ async fn of_repository(services: &Client, words: &Arguments, path: &Path) -> Res
             let (files, revision) = git::commit(path, revision).await?;
             (Box::new(files), Some(revision))
         }
-        None => (Box::new(directory(path)?), None),
+        None => (Box::new(WorkTree::of_directory(path)?), None),
     };
     let asked = match Asked::read(words.tenant.as_ref(), &*tree, revision.clone()) {
         Ok(asked) => asked,
         Err(faults) => return Ok(TenantPlan::without_steps(words.tenant.clone(), revision, faults)),
     };
     if words.offline {
-        let system = words.system.as_deref().map(directory).transpose()?;
+        let system = words.system.as_deref().map(WorkTree::of_directory).transpose()?;
         return Ok(offline::plan(asked, system.as_ref()));
     }
     let wanted = Plan { tenant: Some(asked.tenant), request: Some(asked.sent) };
     let plans = services.call(&wanted).await?.plans;
     plans.into_iter().next().ok_or_else(|| "the orchestrator answered without a plan".into())
-}
-
-/// A directory that is there: one that is not would look like a repository without files.
-fn directory(path: &Path) -> Result<WorkTree, Failure> {
-    match path.metadata() {
-        Ok(found) if found.is_dir() => Ok(WorkTree::at(path)),
-        Ok(_) => Err(format!("{} is not a directory", path.display()).into()),
-        Err(cause) => Err(format!("cannot look at {}: {cause}", path.display()).into()),
-    }
 }
 
 /// Nothing is known is worse than refused, and that is worse than a change.

@@ -17,7 +17,6 @@ use serde::Serialize;
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
-    fs, io,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
@@ -48,12 +47,6 @@ pub(crate) enum Kind {
 /// Why a directory cannot be judged.
 #[derive(Debug, Error)]
 pub(crate) enum ValidateError {
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
     #[error(
         "{} has neither {} nor {}: give the directory of a repository, or say what it is to become with --kind",
         .0.display(), manifest::PATH, registry::PATH
@@ -79,27 +72,19 @@ struct Report {
 }
 
 pub(crate) fn run(words: &Arguments, json: Json) -> Result<u8, Failure> {
-    let tree = open(&words.path)?;
+    let tree = WorkTree::of_directory(&words.path)?;
     let kind = kind_of(words, &tree)?;
     let report = match (kind, &words.system) {
         (Kind::System, None) => system(&tree),
         (Kind::System, Some(_)) => return Err(ValidateError::SystemOfSystem(words.path.clone()).into()),
         (Kind::Tenant, None) => tenant(&tree, None),
-        (Kind::Tenant, Some(path)) => tenant(&tree, Some(&open(path)?)),
+        (Kind::Tenant, Some(path)) => tenant(&tree, Some(&WorkTree::of_directory(path)?)),
     };
     output::json(json, &report)?;
     if json == Json::Off {
         output::text(&text(&report, &words.path))?;
     }
     Ok(if report.valid { 0 } else { exit::REFUSED })
-}
-
-fn open(path: &Path) -> Result<WorkTree, ValidateError> {
-    let unreadable = |cause| ValidateError::Unreadable { path: path.to_owned(), cause };
-    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return Err(unreadable(io::ErrorKind::NotADirectory.into()));
-    }
-    Ok(WorkTree::at(path))
 }
 
 fn kind_of(words: &Arguments, tree: &WorkTree) -> Result<Kind, ValidateError> {

@@ -182,9 +182,8 @@ impl Of<'_> {
     }
 }
 
-/// Whether an address is one that the host gives to tenants: 10.88.0.0/16.
 fn is_a_tenants(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(address) if address.octets()[..2] == [10, 88])
+    matches!(address, IpAddr::V4(address) if model::identity::is_a_tenants(address))
 }
 
 fn distinct<'a>(revisions: impl Iterator<Item = &'a Revision>) -> Vec<Revision> {

@@ -3,7 +3,10 @@
 use crate::files::{self, FileError};
 use model::{document::LARGEST_DOCUMENT, tree::Tree};
 use nix::errno::Errno;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// A checkout or a work tree. Only the files that are asked for are looked at, however many there are.
 #[derive(Debug, Clone)]
@@ -16,6 +19,18 @@ impl WorkTree {
     #[must_use]
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// The files in a directory that a person named: one that is not there would look like a repository without files.
+    ///
+    /// # Errors
+    /// It is no directory, or cannot be looked at.
+    pub fn of_directory(path: &Path) -> Result<Self, FileError> {
+        let found = fs::metadata(path).map_err(FileError::new("read", path))?;
+        if !found.is_dir() {
+            return Err(FileError::new("read", path)(io::ErrorKind::NotADirectory.into()));
+        }
+        Ok(Self::at(path))
     }
 
     fn file(&self, path: &str, most: usize) -> Result<Vec<u8>, FileError> {
@@ -50,7 +65,7 @@ impl Tree for WorkTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn files_are_told_from_what_only_has_a_name() {

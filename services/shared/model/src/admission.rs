@@ -21,7 +21,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-pub use machine::{Machine, OLDEST_SYSTEMD};
+pub use machine::{KEPT_FREE, Machine, OLDEST_SYSTEMD, systemd_version};
 
 /// How long a tenant's services have to hold if its repository does not say.
 const HEALTHY_FOR: Duration = Duration::from_secs(5);

@@ -44,6 +44,12 @@ impl UidRange {
     }
 }
 
+/// Whether an address is one of those that tenants and their bridges have.
+#[must_use]
+pub fn is_a_tenants(address: Ipv4Addr) -> bool {
+    u32::from(address).checked_sub(FIRST_SUBNET).is_some_and(|at| at / ADDRESSES_PER_SUBNET < u32::from(Slot::COUNT))
+}
+
 impl Slot {
     /// How many slots there are: as many as 10.88.0.0/16 has subnets.
     pub const COUNT: u16 = 8192;
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!(Slot::of_uids(UidRange { first: 0, count: UIDS_PER_TENANT }), None);
         let last = Slot::new(Slot::COUNT - 1).unwrap();
         assert_eq!(last.address(), Ipv4Addr::new(10, 88, 255, 250));
+        assert!(slots().all(|slot| is_a_tenants(slot.address()) && is_a_tenants(slot.gateway())));
+        assert!(!is_a_tenants(Ipv4Addr::new(10, 87, 255, 255)) && !is_a_tenants(Ipv4Addr::new(10, 89, 0, 0)));
         assert!(last.uids().first.checked_add(UIDS_PER_TENANT).is_some_and(|end| end < 0x7fff_0000));
     }
 

@@ -1,6 +1,7 @@
 //! Repositories as their owners have them, and as nobody should.
 
 use super::*;
+use std::fs;
 use std::{fs::File, os::unix::fs::symlink};
 
 const METADATA: &str =

@@ -28,7 +28,13 @@ pub struct Machine {
 /// The oldest systemd that has what this host needs (io.systemd.Manager, io.systemd.Unit.StartTransient).
 pub const OLDEST_SYSTEMD: u32 = 261;
 /// What has to stay free whatever a tenant asks for: the journal, the ledger and Git's objects live beside the tenants.
-const KEPT_FREE: u64 = 256 << 20;
+pub const KEPT_FREE: u64 = 256 << 20;
+
+/// systemd's version as its manager or its command says it: `262-1`, `262 (262-1)`, `262.1-2`, `v263` or `262~rc1`.
+#[must_use]
+pub fn systemd_version(said: &str) -> Option<u32> {
+    said.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
 
 impl Case<'_> {
     pub(super) fn machine(&self) -> Vec<Diagnostic> {
@@ -89,4 +95,19 @@ fn people(bytes: u64) -> String {
     let (unit, name) = if bytes >= 1 << 30 { (1 << 30, "G") } else { (1 << 20, "M") };
     let tenths = bytes.saturating_mul(10).div_ceil(unit);
     format!("{}.{}{name}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_says_its_version_as_distributions_write_it() {
+        for (text, number) in
+            [("262-1", 262), ("262 (262-1)", 262), ("262.1-2", 262), ("v263", 263), ("262~rc1-1", 262)]
+        {
+            assert_eq!(systemd_version(text), Some(number), "{text}");
+        }
+        assert_eq!(systemd_version(""), None);
+    }
 }
