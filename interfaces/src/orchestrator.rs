@@ -27,6 +27,8 @@ object! {
         unreachable: Option<String>,
         floor: Option<Revision>,
         floor_lost: bool,
+        unreachable_count: u32,
+        #[serde(rename = "nextLookUSec")] next_look_u_sec: Option<u64>,
         not_in_effect: Vec<String>,
         plan: Vec<String>,
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
@@ -77,6 +79,8 @@ object! {
         reason: Option<String>,
         unreachable: Option<String>,
         floor_lost: bool,
+        unreachable_count: u32,
+        #[serde(rename = "nextLookUSec")] next_look_u_sec: Option<u64>,
         not_in_effect: Vec<String>,
         tenants: u32,
     }
@@ -108,7 +112,7 @@ object! {
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Fetches and converges.
-    Sync { tenant: Option<RepositoryName>, wait: Option<bool> }
+    Sync { tenant: Option<RepositoryName>, wait: Option<bool>, poll: Option<bool> }
     /// Shows tenants.
     List { tenant: Option<TenantName> }
     /// Tenants.

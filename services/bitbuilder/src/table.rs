@@ -61,6 +61,15 @@ fn not_supported(fields: &[String]) -> Option<String> {
     (!fields.is_empty()).then(|| format!("not supported on this host: {}", fields.join(", ")))
 }
 
+/// Why nothing was fetched, how often in a row, and when the next try is.
+fn not_fetched(reason: &str, count: u32, next_usec: Option<u64>, now_usec: u64) -> String {
+    let times = (count > 1).then(|| format!("{count} times in a row"));
+    let next = next_usec.map(|next| format!("next try in {}", lasting(next.saturating_sub(now_usec))));
+    let more: Vec<String> = [times, next].into_iter().flatten().collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+    format!("not fetched{more}: {reason}")
+}
+
 fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(since) = tenant.suspended_since_u_sec {
@@ -77,7 +86,7 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
         remarks.push(format!("tried again soon: {reason}"));
     }
     if let Some(reason) = &tenant.unreachable {
-        remarks.push(format!("not fetched: {reason}"));
+        remarks.push(not_fetched(reason, tenant.unreachable_count, tenant.next_look_u_sec, now_usec));
     }
     remarks.extend(tenant.floor_lost.then(|| FLOOR_LOST.to_owned()));
     remarks.extend(not_supported(&tenant.not_in_effect));
@@ -139,15 +148,16 @@ pub(crate) fn next(tenant: &TenantStatus) -> Option<String> {
 }
 
 /// The system repository.
-pub(crate) fn host(host: &HostStatus) -> String {
+pub(crate) fn host(host: &HostStatus, now_usec: u64) -> String {
     let Some(url) = &host.url else {
         return "This host follows no system repository yet: bitbuilder init --repository URL\n".to_owned();
     };
     let mut text = format!("{url} at {}\n", short(host.revision.as_ref()));
+    let unreachable = host.unreachable.as_ref();
     let remarks = [
         host.reason.as_ref().map(|reason| format!("commit {} is not followed: {reason}", short(host.wanted.as_ref()))),
-        host.unreachable.as_ref().map(|reason| format!("not fetched: {reason}")),
         host.floor_lost.then(|| FLOOR_LOST.to_owned()),
+        unreachable.map(|reason| not_fetched(reason, host.unreachable_count, host.next_look_u_sec, now_usec)),
         not_supported(&host.not_in_effect),
     ];
     for remark in remarks.into_iter().flatten() {
@@ -158,12 +168,17 @@ pub(crate) fn host(host: &HostStatus) -> String {
 
 /// `5 min ago`.
 fn ago(then_usec: u64, now_usec: u64) -> String {
-    let seconds = now_usec.saturating_sub(then_usec) / 1_000_000;
+    format!("{} ago", lasting(now_usec.saturating_sub(then_usec)))
+}
+
+/// `5 min`.
+fn lasting(usec: u64) -> String {
+    let seconds = usec / 1_000_000;
     match seconds {
-        0..=59 => format!("{seconds} s ago"),
-        60..=3599 => format!("{} min ago", seconds / 60),
-        3600..=86399 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86400),
+        0..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min", seconds / 60),
+        3600..=86399 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
     }
 }
 
@@ -192,6 +207,8 @@ mod tests {
             unreachable: Some("connection refused".to_owned()),
             floor: "a".repeat(40).parse().ok(),
             floor_lost: false,
+            unreachable_count: 3,
+            next_look_u_sec: Some(305_000_000),
             not_in_effect: vec!["security".to_owned()],
             plan: vec!["hot          tenant-manager start (it does not run)".to_owned()],
             suspended_since_u_sec: Some(65_000_000),
@@ -207,6 +224,8 @@ mod tests {
         insta::assert_snapshot!(tenant(&status(), "    an event\n", 125_000_000));
         let followed = TenantStatus { suspended_since_u_sec: None, ..status() };
         assert!(next(&followed).is_some_and(|next| next.starts_with("bitbuilder plan web")));
+        assert_eq!(not_fetched("away", 1, Some(40_000_000), 0), "not fetched (next try in 40 s): away");
+        assert_eq!(not_fetched("no such branch", 0, None, 0), "not fetched: no such branch");
     }
 
     #[test]
@@ -220,6 +239,8 @@ mod tests {
             reason: None,
             unreachable: None,
             floor_lost: false,
+            unreachable_count: 0,
+            next_look_u_sec: None,
             not_in_effect: Vec::new(),
             tenants: 0,
         };

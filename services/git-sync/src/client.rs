@@ -33,7 +33,7 @@ pub enum SyncError {
 /// The orchestrator does not answer, or refuses.
 pub async fn sync(repository: &str) -> Result<(), SyncError> {
     let repository: RepositoryName = repository.parse()?;
-    let call = Sync { tenant: Some(repository.clone()), wait: Some(false) };
+    let call = Sync { tenant: Some(repository.clone()), wait: Some(false), poll: Some(true) };
     match Client::default().waiting(PATIENCE).call(&call).await {
         Ok(_) => info!("{repository}: asked to sync"),
         Err(cause) => return Err(SyncError::Call { repository, cause: Box::new(cause) }),

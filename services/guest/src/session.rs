@@ -48,7 +48,7 @@ impl Guest {
     }
 
     async fn sync(&self) -> Result<Accepted, Error> {
-        self.ask(&orchestrator::Sync { tenant: Some((&self.tenant).into()), wait: Some(false) }).await?;
+        self.ask(&orchestrator::Sync { tenant: Some((&self.tenant).into()), wait: Some(false), poll: None }).await?;
         Ok(Accepted {})
     }
 

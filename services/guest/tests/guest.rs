@@ -80,6 +80,8 @@ fn status(tenant: &str) -> TenantStatus {
         unreachable: Some("secret".into()),
         floor: Some("c".repeat(40).parse().unwrap()),
         floor_lost: true,
+        unreachable_count: 4711,
+        next_look_u_sec: Some(4711),
         not_in_effect: vec!["secret".into()],
         plan: vec!["secret".into()],
         suspended_since_u_sec: None,
@@ -190,7 +192,7 @@ async fn a_tenant_sees_itself_and_what_the_contract_says() {
     let question = format!("{:?}", List { tenant: Some("web".parse().unwrap()) });
     assert_eq!(world.orchestrator.asked(), vec![question; 3]);
     assert_eq!(world.call(first_uid(3), "web", "Sync", json!({})).await, json!({"parameters": {}}));
-    let question = format!("{:?}", Sync { tenant: Some("web".parse().unwrap()), wait: Some(false) });
+    let question = format!("{:?}", Sync { tenant: Some("web".parse().unwrap()), wait: Some(false), poll: None });
     assert_eq!(world.orchestrator.asked(), [question]);
 }
 

@@ -52,7 +52,7 @@ pub struct Common {
     changes: broadcast::Sender<TenantStatus>,
     failures: Mutex<HashMap<TenantName, Failures>>,
     pub(crate) pruned: Mutex<HashMap<TenantName, Vec<Revision>>>,
-    looks: Mutex<HashMap<RepositoryName, Look>>,
+    looks: Mutex<HashMap<RepositoryName, (Look, Cause)>>,
     stopping: AtomicBool,
 }
 
@@ -61,6 +61,22 @@ pub struct Common {
 struct Failures {
     count: u32,
     waiting: bool,
+}
+
+/// Why a repository is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    /// It was time to. A server that could not be reached is left alone for a while.
+    Polled,
+    /// Somebody asked, or something changed.
+    Asked,
+}
+
+impl Cause {
+    /// Whether the repository is not fetched for this.
+    pub(crate) fn waits(self, back_off: planner::BackOff) -> bool {
+        self == Self::Polled && back_off.holds(now_usec())
+    }
 }
 
 /// A look at a repository that was asked for and has not begun. Whoever asks in the meantime waits for the same one.
@@ -117,7 +133,8 @@ impl Engine {
             }
             engine.each(known, |engine, tenant| async move { engine.reconcile(&tenant).await }).await;
             if engine.store.memory().host.url.is_some() {
-                engine.sync_all().await;
+                // Who restarts this service is no reason to ask a server again that is left alone; who boots the host is.
+                engine.sync_all(if booted { Cause::Asked } else { Cause::Polled }).await;
             }
         });
     }
@@ -133,18 +150,19 @@ impl Engine {
     }
 
     /// Looks at a repository soon: at most one look goes on at a time and one waits, however many ask. A look that waits
-    /// sees every push up to its beginning.
-    pub(crate) fn look<F>(&self, name: RepositoryName, begin: impl FnOnce(Self, Begun) -> F) -> Look
+    /// sees every push up to its beginning, and is polled for only if nobody asked for it.
+    pub(crate) fn look<F>(&self, name: RepositoryName, cause: Cause, begin: impl FnOnce(Self, Begun) -> F) -> Look
     where
         F: Future<Output = Vec<TenantName>> + Send + 'static,
     {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = looks.get(&name) {
+        if let Some((waiting, causes)) = looks.get_mut(&name) {
+            *causes = cause.max(*causes);
             return waiting.clone();
         }
         let begun = Begun { engine: self.clone(), name: name.clone() };
         let look = begin(self.clone(), begun).boxed().shared();
-        looks.insert(name, look.clone());
+        looks.insert(name, (look.clone(), cause));
         // It goes on when nobody waits for it any more.
         tokio::spawn(look.clone());
         look
@@ -203,15 +221,17 @@ impl Engine {
     }
 }
 
-/// Dropped when a look begins: who asks from then on wants another.
+/// A look that waits for its turn.
 pub(crate) struct Begun {
     engine: Engine,
     name: RepositoryName,
 }
 
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.engine.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+impl Begun {
+    /// Its turn has come: who asks from now on wants another. Gives why it was asked for.
+    pub(crate) fn now(self) -> Cause {
+        let waiting = self.engine.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        waiting.map_or(Cause::Asked, |(_, cause)| cause)
     }
 }
 

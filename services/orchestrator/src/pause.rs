@@ -1,7 +1,10 @@
 //! What a person may ask for against what Git says: that a tenant be left alone for a while, and that a commit that did not
 //! hold be tried once more.
 
-use crate::{engine::Engine, store::now_usec};
+use crate::{
+    engine::{Cause, Engine},
+    store::now_usec,
+};
 use interfaces::orchestrator::{Changed, Error};
 use model::TenantName;
 use planner::TenantLedger;
@@ -23,7 +26,7 @@ impl Engine {
         if changed {
             info!(%tenant, "resumed");
             // It goes on by itself.
-            drop(self.look_at(tenant));
+            drop(self.look_at(tenant, Cause::Asked));
         }
         Ok(Changed { changed })
     }
@@ -40,7 +43,7 @@ impl Engine {
         if changed {
             info!(%tenant, "tried again");
             self.recovered(tenant);
-            drop(self.look_at(tenant));
+            drop(self.look_at(tenant, Cause::Asked));
         }
         Ok(Changed { changed })
     }

@@ -1,6 +1,9 @@
 //! One caller's conversation with the orchestrator.
 
-use crate::{engine::Engine, status};
+use crate::{
+    engine::{Cause, Engine},
+    status,
+};
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use host::files::FileError;
 use interfaces::{
@@ -57,13 +60,14 @@ impl Session {
                 host.url = Some(wanted.url.clone());
                 host.reference = Some(reference.clone());
                 host.trust.clone_from(&wanted.trust);
+                host.back_off.reached();
                 Ok(true)
             }
         });
         match changed {
             Ok(Ok(changed)) => {
                 let engine = self.engine.clone();
-                tokio::spawn(async move { engine.sync_all().await });
+                tokio::spawn(async move { engine.sync_all(Cause::Asked).await });
                 Ok(Changed { changed })
             }
             Ok(Err(refused)) => Err(refused),
@@ -82,7 +86,7 @@ impl Session {
         let engine = self.engine.clone();
         let Ok(tenant) = wanted.repository.as_str().parse::<TenantName>() else {
             let changed = self.engine.store.change_host(|host| !std::mem::replace(&mut host.any_history, true));
-            tokio::spawn(async move { engine.sync_registry().await });
+            tokio::spawn(async move { engine.sync_registry(Cause::Asked).await });
             return changed.map(|changed| Changed { changed }).map_err(|error| failed(&error));
         };
         let accepted = self.engine.change(&tenant, |ledger, _| ledger.accept_history());
@@ -90,7 +94,7 @@ impl Session {
             return Err(Error::NoSuchTenant { tenant });
         };
         info!(%tenant, "another history is accepted");
-        drop(engine.look_at(&tenant));
+        drop(engine.look_at(&tenant, Cause::Asked));
         Ok(Changed { changed })
     }
 
@@ -133,18 +137,19 @@ impl Session {
         if self.engine.store.memory().host.url.is_none() {
             return Err(Error::NotInitialized {});
         }
+        let cause = if wanted.poll == Some(true) { Cause::Polled } else { Cause::Asked };
         let engine = self.engine.clone();
         let Some(name) = &wanted.tenant else {
-            return Ok((None, spawned(async move { engine.sync_all().await })));
+            return Ok((None, spawned(async move { engine.sync_all(cause).await })));
         };
         // "system" is the one repository name that is no tenant's.
         let Ok(tenant) = name.as_str().parse::<TenantName>() else {
-            return Ok((None, spawned(async move { engine.sync_registry().await })));
+            return Ok((None, spawned(async move { engine.sync_registry(cause).await })));
         };
         if engine.store.tenant(&tenant).is_none_or(|ledger| !ledger.registered) {
             return Err(Error::NoSuchTenant { tenant });
         }
-        let look = engine.look_at(&tenant).map(drop).boxed();
+        let look = engine.look_at(&tenant, cause).map(drop).boxed();
         Ok((Some(tenant), look))
     }
 

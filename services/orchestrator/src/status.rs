@@ -30,6 +30,8 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger, entry: Option<&Re
         unreachable: ledger.unreachable.clone(),
         floor: ledger.bound().cloned(),
         floor_lost: ledger.floor_lost,
+        unreachable_count: ledger.back_off.count(),
+        next_look_u_sec: ledger.back_off.until_usec().filter(|_| !ledger.is_suspended()),
         not_in_effect: shown.map(|desired| desired.not_in_effect.clone()).unwrap_or_default(),
         plan: ledger.plan.clone(),
         suspended_since_u_sec: ledger.suspended_since_usec,
@@ -60,6 +62,8 @@ pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
         reason: ledger.reason.clone(),
         unreachable: ledger.unreachable.clone(),
         floor_lost: ledger.floor_lost,
+        unreachable_count: ledger.back_off.count(),
+        next_look_u_sec: ledger.back_off.until_usec(),
         not_in_effect: ledger.not_in_effect.clone(),
         tenants: u32::try_from(tenants).unwrap_or(u32::MAX),
     }

@@ -2,7 +2,7 @@
 
 use host::files::{self, FileError};
 use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registration, signer::Trust};
-use planner::TenantLedger;
+use planner::{BackOff, TenantLedger};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +42,16 @@ pub(crate) struct HostLedger {
     pub(crate) reason: Option<String>,
     /// Why the repository could not be fetched.
     pub(crate) unreachable: Option<String>,
+    /// How long it is left alone for that.
+    pub(crate) back_off: BackOff,
+}
+
+impl HostLedger {
+    /// The server answered: with a commit, or with why there is none.
+    pub(crate) fn reached(&mut self, without: Option<String>) {
+        self.unreachable = without;
+        self.back_off.reached();
+    }
 }
 
 /// Everything that is remembered.

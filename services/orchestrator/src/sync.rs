@@ -1,7 +1,7 @@
 //! Brings what Git says now into the ledger: the registry from the system repository, a target from each tenant's.
 
 use crate::{
-    engine::{Engine, Look},
+    engine::{Cause, Engine, Look},
     judge::{self, Ground},
     reconcile::Seen,
     store::{HostLedger, now_usec},
@@ -34,51 +34,52 @@ struct Asked {
 
 /// Why a repository's commit is not used.
 enum Unusable {
-    /// Nothing is known of it: the server or the host failed.
+    /// Nothing is known of it: the server failed, or what it sent made the fetch fail.
     Unreachable(String),
+    /// There is none, and there may be one any moment: the server answered, or our own service is about to.
+    Absent(String),
     /// It was fetched, and cannot be used.
     Refused(Revision, String),
 }
 
 impl Engine {
     /// Looks at every repository and converges.
-    pub(crate) async fn sync_all(&self) {
-        self.look_at_system().await;
+    pub(crate) async fn sync_all(&self, cause: Cause) {
+        self.look_at_system(cause).await;
         let tenants: Vec<TenantName> = self.store.memory().tenants.keys().cloned().collect();
-        self.each(tenants, |engine, tenant| async move { drop(engine.look_at(&tenant).await) }).await;
+        self.each(tenants, move |engine, tenant| async move { drop(engine.look_at(&tenant, cause).await) }).await;
     }
 
     /// Looks at the system repository, and at the tenants' of those whose entries differ.
-    pub(crate) async fn sync_registry(&self) {
-        let changed = self.look_at_system().await;
-        self.each(changed, |engine, tenant| async move { drop(engine.look_at(&tenant).await) }).await;
+    pub(crate) async fn sync_registry(&self, cause: Cause) {
+        let changed = self.look_at_system(cause).await;
+        let look = |engine: Self, tenant| async move { drop(engine.look_at(&tenant, Cause::Asked).await) };
+        self.each(changed, look).await;
     }
 
     /// Looks at the system repository soon. Gives the tenants that came, left, or are registered otherwise than before.
-    pub(crate) fn look_at_system(&self) -> Look {
-        self.look(RepositoryName::system(), |engine, begun| async move {
+    pub(crate) fn look_at_system(&self, cause: Cause) -> Look {
+        self.look(RepositoryName::system(), cause, |engine, begun| async move {
             let _turn = engine.system_turn.lock().await;
-            drop(begun);
-            engine.sync_system().await
+            engine.sync_system(begun.now()).await
         })
     }
 
     /// Looks at one tenant's repository soon, and converges.
-    pub(crate) fn look_at(&self, tenant: &TenantName) -> Look {
+    pub(crate) fn look_at(&self, tenant: &TenantName, cause: Cause) -> Look {
         let tenant = tenant.clone();
-        self.look(RepositoryName::from(&tenant), |engine, begun| async move {
+        self.look(RepositoryName::from(&tenant), cause, |engine, begun| async move {
             let _turn = engine.turns.take(&tenant).await;
-            drop(begun);
-            engine.sync_tenant(&tenant).await;
+            engine.sync_tenant(&tenant, begun.now()).await;
             vec![tenant]
         })
     }
 
-    async fn sync_system(&self) -> Vec<TenantName> {
+    async fn sync_system(&self, cause: Cause) -> Vec<TenantName> {
         let fetch = {
             let memory = self.store.memory();
             let host = &memory.host;
-            let Some(url) = host.url.clone() else { return Vec::new() };
+            let Some(url) = host.url.clone().filter(|_| !cause.waits(host.back_off)) else { return Vec::new() };
             git_sync::Fetch {
                 repository: RepositoryName::system(),
                 url,
@@ -112,17 +113,24 @@ impl Engine {
                 host.floor = None;
                 host.any_history = false;
                 host.registry = entries;
-                (host.reason, host.unreachable) = (None, None);
+                host.reason = None;
+                host.reached(None);
                 changed
             }
             Err(Unusable::Unreachable(reason)) => {
                 host.unreachable = Some(reason);
+                host.back_off.failed(now_usec(), fastrand::u64(..));
+                Vec::new()
+            }
+            Err(Unusable::Absent(reason)) => {
+                host.reached(Some(reason));
                 Vec::new()
             }
             Err(Unusable::Refused(revision, reason)) => {
                 warn!(%revision, "the registry is refused:\n{reason}");
                 host.wanted = Some(revision);
-                (host.reason, host.unreachable) = (Some(reason), None);
+                host.reason = Some(reason);
+                host.reached(None);
                 Vec::new()
             }
         });
@@ -203,11 +211,12 @@ impl Engine {
     }
 
     /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
-    async fn sync_tenant(&self, tenant: &TenantName) {
+    async fn sync_tenant(&self, tenant: &TenantName, cause: Cause) {
         let ledger = self.store.tenant(tenant);
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
         let mut seen = None;
-        if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(TenantLedger::is_suspended)) {
+        let rests = |ledger: &TenantLedger| ledger.is_suspended() || cause.waits(ledger.back_off);
+        if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(rests)) {
             let fetch = git_sync::Fetch {
                 repository: RepositoryName::from(tenant),
                 url: entry.repository.clone(),
@@ -265,6 +274,11 @@ impl Engine {
             let admitted = match asked {
                 Err(Unusable::Unreachable(reason)) => {
                     ledger.unreachable = Some(reason);
+                    ledger.back_off.failed(now_usec(), fastrand::u64(..));
+                    return None;
+                }
+                Err(Unusable::Absent(reason)) => {
+                    ledger.reached(Some(reason));
                     return None;
                 }
                 Err(Unusable::Refused(revision, reason)) => Err((revision, reason)),
@@ -275,7 +289,7 @@ impl Engine {
                     full.map_or(judged, |fault| Err(vec![fault])).map_err(|faults| (revision, in_full(&faults)))
                 }
             };
-            ledger.unreachable = None;
+            ledger.reached(None);
             match admitted {
                 Ok(desired) => {
                     ledger.history_admitted(without_bound);
@@ -297,7 +311,6 @@ impl Engine {
 
     async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
         let repository = fetch.repository.clone();
-        let unreachable = |error: CallError<git_sync::Error>| Unusable::Unreachable(runtime::chain(&error));
         let revision = match self.services.call(&fetch).await {
             Ok(fetched) => fetched.revision,
             Err(CallError::Failed(git_sync::Error::NotTrusted { revision, reason, .. })) => {
@@ -310,7 +323,7 @@ impl Engine {
                 );
                 return Err(Unusable::Refused(revision, reason));
             }
-            Err(error) => return Err(unreachable(error)),
+            Err(error) => return Err(without_commit(&error)),
         };
         let checkout = git_sync::Checkout { repository: repository.clone(), revision: revision.clone() };
         match self.services.call(&checkout).await {
@@ -319,9 +332,19 @@ impl Engine {
                 let fault = Diagnostic::of_file(&format!("{repository}:{path}"), &reason);
                 Err(Unusable::Refused(revision, fault.text))
             }
-            Err(error) => Err(unreachable(error)),
+            Err(error) => Err(without_commit(&error)),
         }
     }
+}
+
+/// Why nothing was fetched.
+fn without_commit(error: &CallError<git_sync::Error>) -> Unusable {
+    let reason = runtime::chain(error);
+    let CallError::Failed(git_sync::Error::RepositoryUnreachable { .. } | git_sync::Error::Failed { .. }) = error
+    else {
+        return Unusable::Absent(reason);
+    };
+    Unusable::Unreachable(reason)
 }
 
 /// The tenants whose entries differ.
@@ -343,57 +366,4 @@ fn in_full(faults: &[Diagnostic]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Store;
-    use std::path::Path;
-
-    fn engine(directory: &Path) -> Engine {
-        Engine::new(Store::open(directory).unwrap(), &directory.join("floors"), runtime::Client::default())
-    }
-
-    #[tokio::test]
-    async fn nobody_has_left_a_registry_that_was_never_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
-        let web: TenantName = "web".parse().unwrap();
-        engine.store.remember(&web, TenantLedger::new(1)).unwrap();
-        assert!(engine.register().is_empty() && engine.store.tenant(&web).unwrap().registered);
-        engine.store.change_host(|host| host.revision = "a".repeat(40).parse().ok()).unwrap();
-        assert_eq!(engine.register(), std::slice::from_ref(&web));
-        assert!(!engine.store.tenant(&web).unwrap().registered);
-    }
-
-    #[tokio::test]
-    async fn what_was_fetched_of_a_tenant_that_is_suspended_meanwhile_is_not_looked_at() {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
-        let web: TenantName = "web".parse().unwrap();
-        let mut ledger = TenantLedger::new(1);
-        ledger.suspend(2);
-        engine.store.remember(&web, ledger.clone()).unwrap();
-        let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
-        let looked = Seen::by_nobody();
-        let refused = || Err(Unusable::Refused("a".repeat(40).parse().unwrap(), "schema".to_owned()));
-        engine.admit(&entry, refused(), true, &looked);
-        assert_eq!(engine.store.tenant(&web), Some(ledger));
-        engine.resume(&web).unwrap();
-        engine.admit(&entry, refused(), true, &looked);
-        assert_eq!(engine.store.tenant(&web).unwrap().reason.as_deref(), Some("schema"));
-    }
-
-    #[tokio::test]
-    async fn a_host_without_a_free_uid_range_refuses_instead_of_trying_for_ever() {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
-        let web: TenantName = "web".parse().unwrap();
-        engine.store.remember(&web, TenantLedger::new(1)).unwrap();
-        let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
-        let request = Request::read("web", &judge::tests::Files("web", None)).unwrap();
-        let asked = Asked { revision: "a".repeat(40).parse().unwrap(), request, ground: None };
-        engine.admit(&entry, Ok(asked), false, &Seen::by_nobody());
-        let ledger = engine.store.tenant(&web).unwrap();
-        assert_eq!((ledger.state, ledger.target), (model::progress::TenantState::Refused, None));
-        assert!(ledger.reason.is_some_and(|reason| reason.contains("no uid range is free")));
-    }
-}
+mod tests;

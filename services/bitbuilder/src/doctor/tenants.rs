@@ -89,6 +89,8 @@ mod tests {
             reason: None,
             unreachable: None,
             floor_lost: false,
+            unreachable_count: 0,
+            next_look_u_sec: None,
             not_in_effect: Vec::new(),
             tenants: 0,
         }
@@ -111,6 +113,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({
                 "tenant": "web", "state": state, "wanted": null, "verified": null, "generation": 1, "sinceUSec": 0,
                 "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "floor": null, "floorLost": false,
+                "unreachableCount": 0, "nextLookUSec": null,
                 "notInEffect": [], "plan": [], "suspendedSinceUSec": suspended, "limits": [],
             }))
             .unwrap()

@@ -67,7 +67,7 @@ async fn all(services: &Client, json: Json) -> Result<u8, Failure> {
     let tenants = services.call(&List { tenant: None }).await?.tenants;
     output::json(json, &Overview { host: &host, tenants: &tenants })?;
     if json == Json::Off {
-        output::text(&table::host(&host))?;
+        output::text(&table::host(&host, now_usec()))?;
         if !tenants.is_empty() {
             output::text(&format!("\n{}", table::tenants(&tenants, now_usec())))?;
         }

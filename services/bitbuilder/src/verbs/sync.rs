@@ -2,7 +2,7 @@
 
 use crate::{
     exit,
-    output::{self, Failure, Json},
+    output::{self, Failure, Json, now_usec},
     table,
     verbs::status::show,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     let Arguments { tenant, wait } = words;
-    let sync = Sync { tenant, wait: Some(wait) };
+    let sync = Sync { tenant, wait: Some(wait), poll: None };
     if !wait {
         let tenants = services.call(&sync).await?.tenants;
         // Who asks for all of them wants to know of those that are followed.
@@ -42,7 +42,7 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
     }
     let Host { host } = services.call(&Describe {}).await?;
     if json == Json::Off && (host.reason.is_some() || host.unreachable.is_some()) {
-        output::text(&table::host(&host))?;
+        output::text(&table::host(&host, now_usec()))?;
     }
     if sync.tenant.is_some() && last.iter().any(is_suspended) {
         return Ok(exit::SUSPENDED);

@@ -1,6 +1,7 @@
 //! What is remembered of a tenant between one convergence and the next, and how it changes: nothing here reads a clock or
 //! writes a file.
 
+use crate::BackOff;
 use model::{DesiredTenant, Revision, identity::Slot, progress::TenantState};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,9 @@ pub struct TenantLedger {
     pub reason: Option<String>,
     /// Why its repository could not be fetched.
     pub unreachable: Option<String>,
+    /// How long it is left alone for that.
+    #[serde(default)]
+    pub back_off: BackOff,
     /// Why the host could not make it what it should be, the last time it tried.
     pub unconverged: Option<String>,
     /// The steps of the last plan that changed something.
@@ -83,6 +87,7 @@ impl TenantLedger {
             quarantined: None,
             reason: None,
             unreachable: None,
+            back_off: BackOff::default(),
             unconverged: None,
             plan: Vec::new(),
             rollback_reason: None,
@@ -170,6 +175,13 @@ impl TenantLedger {
         self.verified = None;
         self.quarantined = None;
         self.any_history = true;
+        self.back_off.reached();
+    }
+
+    /// Its server answered: with a commit, or with why there is none.
+    pub fn reached(&mut self, without: Option<String>) {
+        self.unreachable = without;
+        self.back_off.reached();
     }
 
     /// Another of its repository's histories counts from now on: what comes next need not go on from what held, nor from

@@ -2,6 +2,7 @@
 //! is decided: the same function applies, verifies, recovers from a kill, repairs drift and goes back.
 
 pub mod allocate;
+pub mod back_off;
 pub mod history;
 pub mod ledger;
 pub mod plan;
@@ -9,6 +10,7 @@ pub mod strategy;
 #[cfg(test)]
 mod world;
 
+pub use back_off::BackOff;
 pub use history::Event;
 pub use ledger::{TenantLedger, Verdict};
 pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};
