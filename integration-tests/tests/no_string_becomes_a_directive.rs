@@ -201,11 +201,23 @@ fn units_differ_in_the_name_alone(bench: &Bench) -> Result<()> {
     let complaints = lines("injected", &shown["injected"], &expected).join("\n");
     assert!(complaints.contains("+ExecStartPre="), "{complaints}");
 
-    bench.call("Tenant", "EnsurePolling", [json!({ "tenants": names })].into_iter())?;
+    let timer = |name: &&str| json!({ "repository": name, "interval": "1h 30min", "jitter": "7s" });
+    let timers: Vec<Value> = names.iter().map(timer).collect();
+    bench.call("Tenant", "EnsurePolling", [json!({ "timers": timers })].into_iter())?;
     let timers = bench.run("systemctl list-units --plain --no-legend 'git-sync@*.timer' | cut -d' ' -f1 | sort");
     let mut expected: Vec<String> = names.iter().map(|name| format!("git-sync@{name}.timer")).collect();
     expected.sort();
     assert_eq!(timers.lines().filter(|timer| *timer != "git-sync@system.timer").collect::<Vec<_>>(), expected);
+    let said = bench.run(
+        "systemctl show -p TimersMonotonic -p RandomizedDelayUSec 'git-sync@*.timer' | sed 's/next_elapse=[^}]*//' | sort | uniq -c",
+    );
+    let said: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let each = [
+        "RandomizedDelayUSec=7s",
+        "TimersMonotonic={ OnActiveUSec=1h 30min ; }",
+        "TimersMonotonic={ OnUnitInactiveUSec=1h 30min ; }",
+    ];
+    assert_eq!(said, each.map(|line| format!("{} {line}", names.len())));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use model::{
     network::{LinkName, Port},
     observed::InstanceState,
     signer::{Certificate, Signer, SignerName, SshKey, Trust},
+    time::TimeSpan,
 };
 use std::net::Ipv4Addr;
 
@@ -27,7 +28,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {

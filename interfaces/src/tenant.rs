@@ -1,7 +1,10 @@
 //! Twins of io.bitbuilder.Tenant.
 
 use crate::macros::{contract, errors, object};
-use model::{InstanceSpec, TenantName, UnitName, identity::UidRange, observed::InstanceState};
+use model::{
+    InstanceSpec, TenantName, UnitName, identity::UidRange, names::RepositoryName, observed::InstanceState,
+    time::TimeSpan,
+};
 
 object! {
     /// What is held for one tenant.
@@ -34,8 +37,10 @@ object! {
     CheckHealth { tenant: TenantName }
     /// A tenant's services.
     Health { services: Vec<Service> }
+    /// How often a repository is looked at.
+    Timer { repository: RepositoryName, interval: TimeSpan, jitter: TimeSpan }
     /// Makes the polling timers match.
-    EnsurePolling { tenants: Vec<TenantName> }
+    EnsurePolling { timers: Vec<Timer> }
     /// Shows the uids that somebody else claims.
     GetReservedUids {}
     /// Uids that somebody else claims.

@@ -5,6 +5,7 @@ use crate::{
     floors::{Floor, Floors},
     history::History,
     manager::Boot,
+    polling::Polling,
     record::Unwritten,
     status,
     store::{Changed, Memory, Store, now_usec},
@@ -53,6 +54,7 @@ pub struct Common {
     failures: Mutex<HashMap<TenantName, Failures>>,
     pub(crate) pruned: Mutex<HashMap<TenantName, Vec<Revision>>>,
     looks: Mutex<HashMap<RepositoryName, (Look, Cause)>>,
+    pub(crate) polling: Polling,
     stopping: AtomicBool,
 }
 
@@ -107,6 +109,7 @@ impl Engine {
             failures: Mutex::default(),
             pruned: Mutex::default(),
             looks: Mutex::default(),
+            polling: Polling::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -124,6 +127,11 @@ impl Engine {
             true
         });
         tokio::spawn(self.clone().record_forever());
+        let engine = self.clone();
+        if engine.store.memory().host.url.is_some() {
+            // Not after the tenants were made to run: that may take long.
+            tokio::spawn(async move { engine.poll().await });
+        }
         let engine = self.clone();
         tokio::spawn(async move {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();

@@ -10,6 +10,7 @@ mod judge;
 mod manager;
 mod observe;
 mod pause;
+mod polling;
 mod preview;
 mod reconcile;
 mod record;

@@ -52,6 +52,7 @@ impl Engine {
     pub(crate) async fn reconcile(&self, tenant: &TenantName) {
         let _turn = self.turns.take(tenant).await;
         self.reconcile_in_turn(tenant, None).await;
+        self.poll_as_said(tenant).await;
     }
 
     /// The same for who has the tenant's turn, and may have looked at the tenant a moment ago.

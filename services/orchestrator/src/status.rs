@@ -80,7 +80,7 @@ mod tests {
         fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
             Ok(match path {
                 model::registry::PATH => Some(br#"{"version":"1.0","tenants":[]}"#.to_vec()),
-                model::config::PATH => Some(b"version: \"1.0\"\nsync:\n  interval: 5min\n".to_vec()),
+                model::config::PATH => Some(b"version: \"1.0\"\nmaintenance:\n  windows: []\n".to_vec()),
                 _ => None,
             })
         }
@@ -95,7 +95,7 @@ mod tests {
         let system = System::read("system", &Files).unwrap();
         let ledger =
             HostLedger { not_in_effect: model::admission::system_not_in_effect(&system), ..HostLedger::default() };
-        assert_eq!(host(&ledger, 0).not_in_effect, ["sync"]);
+        assert_eq!(host(&ledger, 0).not_in_effect, ["maintenance"]);
         let before: HostLedger = serde_json::from_str("{}").unwrap();
         assert!(host(&before, 0).not_in_effect.is_empty());
     }

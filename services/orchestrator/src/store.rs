@@ -1,7 +1,7 @@
 //! The ledger: in memory to read, on disk before anything that follows from it is done.
 
 use host::files::{self, FileError};
-use model::{Reference, RepositoryUrl, Revision, TenantName, registry::Registration, signer::Trust};
+use model::{Noticing, Reference, RepositoryUrl, Revision, TenantName, registry::Registration, signer::Trust};
 use planner::{BackOff, TenantLedger};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -36,6 +36,8 @@ pub(crate) struct HostLedger {
     pub(crate) boot_id: Option<String>,
     /// Its registry.
     pub(crate) registry: Vec<Registration>,
+    /// How its new commits are noticed.
+    pub(crate) noticing: Noticing,
     /// The fields of its config.yaml that are valid and have no effect here.
     pub(crate) not_in_effect: Vec<String>,
     /// Why the wanted commit is not followed.

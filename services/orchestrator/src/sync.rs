@@ -7,7 +7,7 @@ use crate::{
     store::{HostLedger, now_usec},
 };
 use host::worktree::WorkTree;
-use interfaces::{git_sync, tenant as instance};
+use interfaces::git_sync;
 use model::{
     Diagnostic, ImageName, Reference, Revision, TenantName,
     names::RepositoryName,
@@ -100,6 +100,7 @@ impl Engine {
         let remembered = self.store.change_host(|host| match read {
             Ok((revision, system)) => {
                 host.not_in_effect = model::admission::system_not_in_effect(&system);
+                host.noticing = system.noticing();
                 let entries = system.registrations;
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
@@ -202,14 +203,6 @@ impl Engine {
         ledger
     }
 
-    async fn poll(&self) {
-        let tenants: Vec<TenantName> =
-            self.store.memory().host.registry.iter().map(|entry| entry.name.clone()).collect();
-        if let Err(error) = self.services.call(&instance::EnsurePolling { tenants }).await {
-            warn!("repositories are not polled: {}", runtime::chain(&error));
-        }
-    }
-
     /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
     async fn sync_tenant(&self, tenant: &TenantName, cause: Cause) {
         let ledger = self.store.tenant(tenant);
@@ -235,6 +228,7 @@ impl Engine {
             seen = Some(looked);
         }
         self.reconcile_in_turn(tenant, seen).await;
+        self.poll_as_said(tenant).await;
         // What nothing had to be done for is not written yet.
         if let Err(error) = self.store.flush(tenant) {
             warn!(%tenant, "{}", runtime::chain(&error));

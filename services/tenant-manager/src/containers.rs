@@ -3,7 +3,7 @@
 
 use crate::blame::Ending;
 use host::systemd::SystemdError;
-use model::{Limits, TenantName, observed::InstanceState};
+use model::{Limits, TenantName, names::RepositoryName, observed::InstanceState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tenants' units and polling timers.
@@ -22,10 +22,10 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn ending(&self, tenant: &TenantName) -> impl Future<Output = Ending> + Send;
     /// Whether the host is going down.
     fn stopping(&self) -> impl Future<Output = Result<bool, SystemdError>> + Send;
-    /// The tenants whose polling timers run.
-    fn polled(&self) -> impl Future<Output = Result<BTreeSet<TenantName>, SystemdError>> + Send;
-    /// Starts a tenant's polling timer.
-    fn poll(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
-    /// Stops a tenant's polling timer.
-    fn stop_polling(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// The repositories whose polling timers run.
+    fn polled(&self) -> impl Future<Output = Result<BTreeSet<RepositoryName>, SystemdError>> + Send;
+    /// Starts a repository's polling timer as its files say, if it was not loaded.
+    fn poll(&self, repository: &RepositoryName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Stops a repository's polling timer, so that it is not loaded any more.
+    fn stop_polling(&self, repository: &RepositoryName) -> impl Future<Output = Result<(), SystemdError>> + Send;
 }

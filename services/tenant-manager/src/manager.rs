@@ -10,9 +10,9 @@ use crate::{
     polling, repository_units, view,
 };
 use host::{files::FileError, records::Record, systemd::SystemdError, turns::Turns};
-use interfaces::tenant::Instance;
+use interfaces::tenant::{Instance, Timer};
 use model::{InstanceSpec, TenantName, UnitName, identity::Slot, observed::InstanceState};
-use std::{collections::BTreeSet, fs, io};
+use std::{collections::BTreeSet, fs, io, sync::Arc};
 use tracing::{info, warn};
 
 /// The tenants of this host.
@@ -22,13 +22,14 @@ pub struct Manager<C> {
     paths: Paths,
     held: Held,
     turns: Turns,
+    timers: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<C: Containers> Manager<C> {
     /// The tenants whose records and trees are at `paths`.
     #[must_use]
     pub fn new(containers: C, paths: Paths) -> Self {
-        Self { containers, held: Held::at(&paths), paths, turns: Turns::default() }
+        Self { containers, held: Held::at(&paths), paths, turns: Turns::default(), timers: Arc::default() }
     }
 
     /// Where things are.
@@ -256,12 +257,13 @@ impl<C: Containers> Manager<C> {
         self.held.read(tenant)?.map(drop).ok_or_else(|| Fault::NoSuchTenant(tenant.clone()))
     }
 
-    /// Makes the polling timers run for these tenants and no others. True if anything was changed.
+    /// Makes the polling timers run for these repositories and no others. True if anything was changed.
     ///
     /// # Errors
     /// A timer cannot be started or stopped; the others are tried all the same.
-    pub async fn ensure_polling(&self, wanted: BTreeSet<TenantName>) -> Result<bool, Fault> {
-        polling::ensure(&self.containers, &wanted).await.map_err(Fault::from)
+    pub async fn ensure_polling(&self, wanted: &[Timer]) -> Result<bool, Fault> {
+        let _turn = self.timers.lock().await;
+        polling::ensure(&self.containers, &self.paths, wanted).await
     }
 }
 

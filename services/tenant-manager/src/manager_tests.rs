@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::blame::Ending;
-use model::{Limits, Revision};
+use model::{Limits, Revision, names::RepositoryName};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -27,7 +27,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
 #[derive(Debug, Default)]
 struct Machine {
     states: BTreeMap<TenantName, InstanceState>,
-    polled: BTreeSet<TenantName>,
+    polled: BTreeSet<RepositoryName>,
     asked: Vec<String>,
     refuses: bool,
     /// Whether a start that fails got as far as the tenant's own processes.
@@ -102,17 +102,19 @@ impl Containers for Fake {
         Ok(self.machine.lock().unwrap().stopping)
     }
 
-    async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
+    async fn polled(&self) -> Result<BTreeSet<RepositoryName>, SystemdError> {
         Ok(self.machine.lock().unwrap().polled.clone())
     }
 
-    async fn poll(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.machine.lock().unwrap().polled.insert(tenant.clone());
+    async fn poll(&self, repository: &RepositoryName) -> Result<(), SystemdError> {
+        self.ask(format!("poll {repository}"));
+        self.machine.lock().unwrap().polled.insert(repository.clone());
         Ok(())
     }
 
-    async fn stop_polling(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.machine.lock().unwrap().polled.remove(tenant);
+    async fn stop_polling(&self, repository: &RepositoryName) -> Result<(), SystemdError> {
+        self.ask(format!("stop polling {repository}"));
+        self.machine.lock().unwrap().polled.remove(repository);
         Ok(())
     }
 }
@@ -254,10 +256,36 @@ async fn what_cannot_run_is_not_written_down() {
 
 #[tokio::test]
 async fn polling_follows_what_is_wanted() {
-    let Fixture { manager, web, fake, root: _root } = fixture();
-    let mail: TenantName = "mail".parse().unwrap();
-    assert!(manager.ensure_polling(BTreeSet::from([web.clone(), mail])).await.unwrap());
-    assert!(manager.ensure_polling(BTreeSet::from([web.clone()])).await.unwrap());
-    assert!(!manager.ensure_polling(BTreeSet::from([web.clone()])).await.unwrap());
-    assert_eq!(fake.polled().await.unwrap(), BTreeSet::from([web]));
+    let Fixture { manager, fake, root, .. } = fixture();
+    let timer = |repository: &str, interval: &str| Timer {
+        repository: repository.parse().unwrap(),
+        interval: interval.parse().unwrap(),
+        jitter: "10s".parse().unwrap(),
+    };
+    let drop_in = |repository: &str| {
+        let path = format!("run/systemd/system/git-sync@{repository}.timer.d/50-bitbuilder.conf");
+        fs::read_to_string(root.path().join(path)).ok()
+    };
+    let both = [timer("web", "1min"), timer("system", "30s")];
+    assert!(manager.ensure_polling(&both).await.unwrap());
+    let mut asked = fake.asked();
+    asked.sort();
+    assert_eq!(asked, ["poll system", "poll web"]);
+    assert!(drop_in("web").unwrap().contains("OnUnitInactiveSec=1min") && drop_in("system").is_none());
+    assert!(!manager.ensure_polling(&both).await.unwrap());
+    assert_eq!(fake.asked(), [""; 0]);
+
+    // One that changes is stopped and started, and no other.
+    assert!(manager.ensure_polling(&[timer("web", "2min"), timer("system", "30s")]).await.unwrap());
+    assert_eq!(fake.asked(), ["stop polling web", "poll web"]);
+    // One that somebody stopped is started, and one that was killed in between is made good.
+    fake.machine.lock().unwrap().polled.clear();
+    assert!(manager.ensure_polling(&[timer("web", "30s")]).await.unwrap());
+    assert_eq!((fake.asked(), drop_in("web")), (vec!["poll web".to_owned()], None));
+    assert!(manager.ensure_polling(&[timer("web", "5min")]).await.unwrap());
+    fake.asked();
+    fake.machine.lock().unwrap().polled.clear();
+    assert!(manager.ensure_polling(&[]).await.unwrap());
+    assert_eq!((fake.asked(), drop_in("web")), (vec!["stop polling web".to_owned()], None));
+    assert!(!manager.ensure_polling(&[]).await.unwrap());
 }

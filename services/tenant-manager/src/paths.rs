@@ -88,6 +88,12 @@ impl Paths {
         self.root.join(format!("run/bitbuilder/guest/{tenant}"))
     }
 
+    /// Unit files that go with the next boot.
+    #[must_use]
+    pub fn units(&self) -> PathBuf {
+        self.root.join("run/systemd/system")
+    }
+
     fn tenant(&self, tenant: &TenantName) -> PathBuf {
         self.root.join(format!("var/lib/tenants/{tenant}"))
     }

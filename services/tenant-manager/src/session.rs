@@ -59,7 +59,7 @@ impl Session {
     }
 
     async fn ensure_polling(&self, p: EnsurePolling) -> Result<Changed, Error> {
-        let changed = self.manager.ensure_polling(p.tenants.into_iter().collect()).await;
+        let changed = self.manager.ensure_polling(&p.timers).await;
         answered(changed, || "make the polling timers match".to_owned())
     }
 

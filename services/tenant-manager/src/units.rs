@@ -5,10 +5,11 @@ use host::{
     command::Command,
     systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit, Value},
 };
-use model::{Limits, TenantName, observed::InstanceState};
+use model::{Limits, TenantName, names::RepositoryName, observed::InstanceState};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
+    str::FromStr,
     time::Duration,
 };
 
@@ -23,8 +24,10 @@ pub fn container(tenant: &TenantName) -> String {
     format!("{CONTAINER}{tenant}.service")
 }
 
-fn timer(tenant: &TenantName) -> String {
-    format!("{POLLING}{tenant}.timer")
+/// The unit that asks for looks at a repository.
+#[must_use]
+pub fn timer(repository: &RepositoryName) -> String {
+    format!("{POLLING}{repository}.timer")
 }
 
 /// Where the service manager keeps what was set until the next boot.
@@ -103,23 +106,26 @@ impl Containers for Units {
         self.0.connect().await?.is_stopping().await
     }
 
-    async fn polled(&self) -> Result<BTreeSet<TenantName>, SystemdError> {
+    async fn polled(&self) -> Result<BTreeSet<RepositoryName>, SystemdError> {
         let listed = self.0.connect().await?.list(&[&format!("{POLLING}*.timer")]).await?;
         let running = listed.iter().filter(|unit| matches!(unit.active_state.as_str(), "active" | "activating"));
-        // The system repository's timer is nobody's tenant, and its name none.
         Ok(running.filter_map(|unit| instance(unit, POLLING, ".timer")).collect())
     }
 
-    async fn poll(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.0.connect().await?.start(&timer(tenant)).await
+    async fn poll(&self, repository: &RepositoryName) -> Result<(), SystemdError> {
+        self.0.connect().await?.start(&timer(repository)).await
     }
 
-    async fn stop_polling(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.0.connect().await?.stop(&timer(tenant)).await
+    async fn stop_polling(&self, repository: &RepositoryName) -> Result<(), SystemdError> {
+        let (systemd, timer) = (self.0.connect().await?, timer(repository));
+        systemd.stop(&timer).await?;
+        // One that had failed would stay loaded as it was.
+        systemd.reset_failed(&timer).await;
+        Ok(())
     }
 }
 
-fn instance(unit: &Unit, prefix: &str, suffix: &str) -> Option<TenantName> {
+fn instance<N: FromStr>(unit: &Unit, prefix: &str, suffix: &str) -> Option<N> {
     unit.name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
 }
 
@@ -165,9 +171,11 @@ mod tests {
         let web: TenantName = "my-web".parse().unwrap();
         assert_eq!(container(&web), "bitbuilder-container@my-web.service");
         assert_eq!(instance(&unit(&container(&web)), CONTAINER, ".service"), Some(web.clone()));
+        let web = RepositoryName::from(&web);
         assert_eq!(instance(&unit(&timer(&web)), POLLING, ".timer"), Some(web));
-        assert_eq!(instance(&unit("git-sync@system.timer"), POLLING, ".timer"), None);
-        assert_eq!(instance(&unit("bitbuilder-container@..service"), CONTAINER, ".service"), None);
+        assert_eq!(instance(&unit("git-sync@system.timer"), POLLING, ".timer"), Some(RepositoryName::system()));
+        assert_eq!(instance::<TenantName>(&unit("git-sync@system.timer"), POLLING, ".timer"), None);
+        assert_eq!(instance::<TenantName>(&unit("bitbuilder-container@..service"), CONTAINER, ".service"), None);
     }
 
     #[test]

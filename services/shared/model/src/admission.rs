@@ -283,6 +283,7 @@ impl Case<'_> {
             sysext: distinct(&asks.extensions.sysext),
             services: distinct(&asks.services.systemd),
             healthy_for_usec: healthy_for_usec(verify.healthy),
+            noticing: self.request.noticing(),
             not_in_effect: not_in_effect(self.request),
         }
     }
@@ -323,7 +324,7 @@ pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
             "security",
         ],
     ),
-    (config::PATH, &["sync", "verify.confirm", "retention", "hooks", "maintenance"]),
+    (config::PATH, &["verify.confirm", "retention", "hooks", "maintenance"]),
 ];
 
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.

@@ -7,6 +7,7 @@ use crate::{
         declare::{choice, record},
     },
     manifest::Version,
+    noticing::USUAL_INTERVAL,
     path,
     text::{bounded, checked_text},
     time::{TimeOfDay, TimeSpan},
@@ -15,8 +16,6 @@ use std::ops::RangeInclusive;
 
 /// Where it stands in a repository.
 pub const PATH: &str = ".gitops/config.yaml";
-/// The seconds between two looks if nothing is said.
-const USUAL_INTERVAL: u32 = 30;
 
 record! {
     /// How a repository is followed, and what happens around a change.
@@ -42,7 +41,7 @@ record! {
     Sync {
         /// How long after one look the next one follows, from 10s to 1d; 30s if nothing is said.
         interval: Option<TimeSpan>,
-        /// At most this much is added to each interval by chance, so that not all hosts ask at once; not more than the interval.
+        /// At most this much is added to each interval by chance, so that not all hosts ask at once; not more than the interval; 10s if nothing is said.
         jitter: Option<TimeSpan>,
         /// Whether a webhook may ask for a look; true if nothing is said.
         webhook: Option<bool>,

@@ -5,6 +5,7 @@ use crate::{
     identity::{PREFIX_LENGTH, Slot, UidRange},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::{Forward, LinkName, MacAddress, NetworkSpec},
+    noticing::Noticing,
     repository::Revision,
     size::Size,
 };
@@ -37,6 +38,9 @@ pub struct DesiredTenant {
     pub services: Vec<UnitName>,
     /// How long its services have to be active without a break, in microseconds.
     pub healthy_for_usec: u64,
+    /// How new commits of its repository are noticed.
+    #[serde(default)]
+    pub noticing: Noticing,
     /// What its repository says, is valid and has no effect on this host yet, as `security`.
     pub not_in_effect: Vec<String>,
 }

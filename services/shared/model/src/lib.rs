@@ -12,6 +12,7 @@ pub mod interface;
 pub mod manifest;
 pub mod names;
 pub mod network;
+pub mod noticing;
 pub mod observed;
 pub mod policy;
 pub mod progress;
@@ -30,5 +31,6 @@ pub use desired::{DesiredTenant, ExtensionSpec, InstanceSpec, Limits, StorageSpe
 pub use diagnostic::Diagnostic;
 pub use names::{ExtensionName, ImageName, TenantName, UnitName};
 pub use network::{Forward, MacAddress, NetworkSpec, Protocol};
+pub use noticing::Noticing;
 pub use repository::{Reference, RepositoryUrl, Revision};
 pub use size::Size;

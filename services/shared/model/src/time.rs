@@ -37,6 +37,12 @@ impl TimeSpan {
         if seconds <= LONGEST { Some(Self(seconds)) } else { None }
     }
 
+    /// A span of a number of seconds that is written in this crate.
+    pub(crate) const fn of(seconds: u32) -> Self {
+        assert!(seconds <= LONGEST, "a year is the longest");
+        Self(seconds)
+    }
+
     /// As long as that.
     #[must_use]
     pub fn duration(self) -> Duration {

@@ -6,6 +6,7 @@ use crate::{
     document::Document,
     manifest::{self, Manifest},
     names::TenantName,
+    noticing::Noticing,
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
@@ -76,6 +77,12 @@ impl Request {
         (manifest.map(|manifest| Self { manifest, config }), diagnostic::in_order(faults))
     }
 
+    /// How its new commits are noticed.
+    #[must_use]
+    pub fn noticing(&self) -> Noticing {
+        noticing(self.config.as_ref())
+    }
+
     /// What its configuration says, or what holds if it says nothing.
     #[must_use]
     pub fn settings(&self) -> config::Verify {
@@ -93,6 +100,12 @@ pub struct System {
 }
 
 impl System {
+    /// How its new commits are noticed.
+    #[must_use]
+    pub fn noticing(&self) -> Noticing {
+        noticing(self.config.as_ref())
+    }
+
     /// Reads the files of `repository` (the empty name for a work tree) and checks what can be checked without a host.
     ///
     /// # Errors
@@ -130,6 +143,10 @@ impl System {
             Some(_) | None => Err(diagnostic::in_order(faults)),
         }
     }
+}
+
+fn noticing(config: Option<&Document<Config>>) -> Noticing {
+    config.map(|config| Noticing::from(&config.content.sync)).unwrap_or_default()
 }
 
 /// Each registration with the keys of those who may sign.

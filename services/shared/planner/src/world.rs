@@ -22,6 +22,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         sysext: Vec::new(),
         services: Vec::new(),
         healthy_for_usec: 5_000_000,
+        noticing: model::Noticing::default(),
         not_in_effect: Vec::new(),
     }
 }

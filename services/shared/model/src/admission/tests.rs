@@ -181,13 +181,19 @@ fn a_request_within_its_limits_is_admitted() {
   "services": { "systemd": ["a.service", "a.service"] },
   "security": { "capabilities": ["CAP_NET_ADMIN"] }"#,
     );
-    let request = request(metadata, Some("version: 1.0\nverify:\n  healthy: 10s\n  confirm: 1min\n")).unwrap();
+    let request = request(
+        metadata,
+        Some("version: 1.0\nsync:\n  interval: 5min\n  webhook: false\nverify:\n  healthy: 10s\n  confirm: 1min\n"),
+    )
+    .unwrap();
     let host = Host { others: &[], registered: &BTreeSet::new(), machine: Some(&machine()) };
     let tenant = admit(&request, &registration(REGISTRY), &REVISION.parse().unwrap(), &host).unwrap();
     assert!(tenant.enabled);
     assert_eq!(tenant.limits.cpu_weight, Some(200));
     assert_eq!(tenant.services.len(), 1);
     assert_eq!(tenant.healthy_for_usec, 10_000_000);
+    let noticing = [tenant.noticing.interval, tenant.noticing.jitter].map(|span| span.to_string());
+    assert_eq!((noticing, tenant.noticing.webhook), (["5min".to_owned(), "10s".to_owned()], false));
     assert_eq!(tenant.not_in_effect, ["security", "verify.confirm"]);
     assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
     let modest = plain();
