@@ -31,8 +31,8 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-const SERVICES: [&str; 8] =
-    ["bitbuilder", "extension", "git-sync", "guest", "network", "orchestrator", "storage", "tenant-manager"];
+const SERVICES: [&str; 9] =
+    ["bitbuilder", "extension", "git-sync", "guest", "network", "orchestrator", "storage", "tenant-manager", "webhook"];
 
 #[test]
 fn dependencies_point_inwards() {
@@ -61,7 +61,14 @@ fn dependencies_point_inwards() {
 
 #[test]
 fn each_dangerous_dependency_has_one_home() {
-    let homes = [("gix", "git-sync"), ("rtnetlink", "network"), ("nftables", "network"), ("zbus", "host")];
+    let homes = [
+        ("gix", "git-sync"),
+        ("rtnetlink", "network"),
+        ("nftables", "network"),
+        ("zbus", "host"),
+        ("hyper", "webhook"),
+        ("rustls", "webhook"),
+    ];
     for (dependency, home) in homes {
         for (name, of) in dependencies() {
             assert!(name == home || !of.contains(dependency), "{dependency} belongs to {home}, not to {name}");
@@ -125,7 +132,11 @@ fn each_contract_has_a_socket_that_the_host_and_the_registry_know() {
         let link = format!("Symlinks=/run/varlink/registry/{}", contract.name);
         assert!(units.values().any(|text| text.contains(&link)), "{} is not in the registry", contract.name);
     }
-    for (name, text) in units.iter().filter(|(name, _)| name.ends_with(".socket")) {
+    let sockets = units.iter().filter(|(name, _)| name.ends_with(".socket"));
+    // The one that speaks HTTP, and to anybody.
+    let (foreign, ours): (Vec<_>, Vec<_>) = sockets.partition(|(name, _)| *name == "bitbuilder-webhook.socket");
+    assert!(foreign.iter().all(|(_, text)| text.contains("TriggerLimitBurst=0")) && foreign.len() == 1);
+    for (name, text) in ours {
         for line in ["FileDescriptorName=varlink", "SocketMode=0666", "TriggerLimitBurst=0"] {
             assert!(text.contains(line), "{name} has no {line}");
         }

@@ -11,6 +11,8 @@ pub enum Role {
     Orchestrator,
     /// The user of git-sync and its timers.
     GitSync,
+    /// The user of the webhook receiver.
+    Webhook,
     /// A member of the group `bitbuilder`.
     Reader,
     /// The guest service of one tenant.
@@ -45,6 +47,9 @@ pub fn allowed(role: &Role, right: Right, tenant: Option<&str>) -> bool {
         (Role::Orchestrator, Right::Administer | Right::OwnTenant) => false,
         (Role::GitSync, Right::Synchronize) => true,
         (Role::GitSync, Right::Read | Right::Mutate | Right::Administer | Right::OwnTenant) => false,
+        // What came from anywhere is a hint about one repository, never a command about all.
+        (Role::Webhook, Right::Synchronize) => tenant.is_some(),
+        (Role::Webhook, Right::Read | Right::Mutate | Right::Administer | Right::OwnTenant) => false,
         (Role::Reader, Right::Read) => true,
         (Role::Reader, Right::Mutate | Right::Synchronize | Right::Administer | Right::OwnTenant) => false,
         (Role::Guest(own), Right::Read | Right::Synchronize) => tenant == Some(own.as_str()),
@@ -69,6 +74,7 @@ mod tests {
             Role::Root,
             Role::Orchestrator,
             Role::GitSync,
+            Role::Webhook,
             Role::Reader,
             Role::Guest(web),
             Role::Tenant,
@@ -93,6 +99,6 @@ mod tests {
                 writeln!(table).unwrap();
             }
         }
-        insta::assert_snapshot!(format!("{:55} root orch git  read guest tenant other\n{table}", ""));
+        insta::assert_snapshot!(format!("{:55} root orch git  hook read guest tenant other\n{table}", ""));
     }
 }

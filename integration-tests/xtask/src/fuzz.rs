@@ -15,13 +15,14 @@ const REFUSED: &str = "services/shared/model/tests/refused";
 /// A target, how many inputs it is fed in a run that has to be short, and which wrong files it begins with besides its corpus.
 struct Target(&'static str, u32, &'static [&'static str]);
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target("metadata", 15_000, &["metadata", "admission"]),
     Target("config", 8_000, &["config", "system-config"]),
     Target("registry", 8_000, &["registry"]),
     Target("signers", 30_000, &["signers"]),
     Target("words", 8_000, &[]),
     Target("release", 100_000, &[]),
+    Target("claims", 200_000, &[]),
 ];
 /// What rustc passes on to LLVM, as `cargo fuzz --sanitizer=none` does.
 const COVERAGE: [&str; 6] = [

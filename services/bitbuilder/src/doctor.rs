@@ -6,6 +6,7 @@ mod programs;
 mod sockets;
 mod storage;
 mod tenants;
+mod webhook;
 
 use crate::{hint, output};
 use model::text::printable;
@@ -59,11 +60,12 @@ impl Finding {
 
 /// Looks at everything.
 pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
-    let (systemd, programs, sockets, clock, tenants, held) = tokio::join!(
+    let (systemd, programs, sockets, clock, webhook, tenants, held) = tokio::join!(
         programs::systemd(),
         programs::all(),
         sockets::all(sockets),
         programs::clock(),
+        webhook::find(),
         tenants::all(services),
         tenants::held(services),
     );
@@ -73,6 +75,7 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
     findings.extend(storage::all());
     findings.extend(kernel::all(&held));
     findings.push(clock);
+    findings.extend(webhook);
     findings.extend(tenants);
     findings
 }

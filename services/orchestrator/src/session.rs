@@ -8,6 +8,7 @@ use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use host::files::FileError;
 use interfaces::{
     Method,
+    access::Role,
     orchestrator::{
         AcceptHistory, Changed, Describe, Error, Event, Events, History, Host, List, Origins, Plan, Plans, Resume,
         Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
@@ -161,6 +162,19 @@ impl Session {
         Ok(Tenants { tenants: self.concerned(concerned.as_ref()) })
     }
 
+    /// What a webhook asks for: a look, unless the repository wants none for that. It is told nothing.
+    fn hint(&self, wanted: &Sync) -> Result<Tenants, Error> {
+        let heeded = wanted.tenant.as_ref().is_some_and(|repository| self.engine.noticing(repository).webhook);
+        if heeded {
+            // It goes on by itself.
+            drop(self.begin(wanted)?);
+        } else {
+            let repository = wanted.tenant.as_ref().map_or("all", |repository| repository.as_str());
+            info!(repository, "a webhook asked for a look, which the repository does not want");
+        }
+        Ok(Tenants { tenants: Vec::new() })
+    }
+
     fn concerned(&self, only: Option<&TenantName>) -> Vec<TenantStatus> {
         self.engine.statuses(|name| only.is_none_or(|only| only == name))
     }
@@ -238,6 +252,9 @@ impl runtime::Session for Session {
                 call.answer(|wanted: AcceptHistory| async move { self.accept_history(&wanted) }).await
             }
             SetRepository::NAME => call.answer(|wanted: SetRepository| self.set_repository(wanted)).await,
+            Sync::NAME if call.caller.role == Role::Webhook => {
+                call.answer(|wanted: Sync| async move { self.hint(&wanted) }).await
+            }
             Sync::NAME if call.more => call.stream(|wanted: Sync| async move { self.sync_watching(&wanted) }).await,
             Sync::NAME => call.answer(|wanted: Sync| self.sync(wanted)).await,
             List::NAME => {

@@ -56,6 +56,7 @@ impl fmt::Debug for TenantUids {
 pub struct HostUsers {
     orchestrator: Option<u32>,
     git_sync: Option<u32>,
+    webhook: Option<u32>,
     readers: Option<u32>,
 }
 
@@ -73,6 +74,7 @@ impl HostUsers {
         Ok(Self {
             orchestrator: User::from_name("bitbuilder")?.map(|user| user.uid.as_raw()),
             git_sync: User::from_name("bitbuilder-git")?.map(|user| user.uid.as_raw()),
+            webhook: User::from_name("bitbuilder-webhook")?.map(|user| user.uid.as_raw()),
             readers: Group::from_name("bitbuilder")?.map(|group| group.gid.as_raw()),
         })
     }
@@ -82,6 +84,7 @@ impl HostUsers {
             0 => Role::Root,
             uid if Some(uid) == self.orchestrator => Role::Orchestrator,
             uid if Some(uid) == self.git_sync => Role::GitSync,
+            uid if Some(uid) == self.webhook => Role::Webhook,
             uid if DYNAMIC_USERS.contains(&uid)
                 && let Some(tenant) = guest_of(uid) =>
             {
@@ -160,10 +163,11 @@ mod tests {
 
     #[test]
     fn roles_follow_uid_then_group() {
-        let users = HostUsers { orchestrator: Some(990), git_sync: Some(991), readers: Some(992) };
+        let users = HostUsers { orchestrator: Some(990), git_sync: Some(991), webhook: Some(993), readers: Some(992) };
         assert_eq!(users.role(0, &[]), Role::Root);
         assert_eq!(users.role(990, &[]), Role::Orchestrator);
         assert_eq!(users.role(991, &[992]), Role::GitSync);
+        assert_eq!(users.role(993, &[992]), Role::Webhook);
         assert_eq!(users.role(1000, &[1000, 992]), Role::Reader);
         assert_eq!(users.role(1000, &[1000]), Role::Stranger);
         assert_eq!(HostUsers::default().role(1000, &[992]), Role::Stranger);

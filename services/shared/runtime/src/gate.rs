@@ -77,7 +77,7 @@ mod tests {
     fn any_role() -> impl Strategy<Value = Role> {
         let guest = Role::Guest("web".parse().unwrap());
         let tenant = Role::Tenant;
-        let others = [Role::Root, Role::Orchestrator, Role::GitSync, Role::Reader, Role::Stranger];
+        let others = [Role::Root, Role::Orchestrator, Role::GitSync, Role::Webhook, Role::Reader, Role::Stranger];
         proptest::sample::select(others.into_iter().chain([guest, tenant]).collect::<Vec<_>>())
     }
 

@@ -9,11 +9,12 @@ pub mod foreign;
 mod gate;
 mod introspection;
 pub mod log;
-mod notify;
+pub mod notify;
 pub mod serve;
 pub mod session;
 mod socket;
 
+pub use activation::{ActivationError, tcp_listeners};
 pub use caller::{Caller, Identify};
 pub use client::Client;
 pub use serve::{Lifetime, Options, ServeError, serve, serve_on};

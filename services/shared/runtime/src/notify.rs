@@ -2,11 +2,13 @@
 
 use sd_notify::NotifyState;
 
-pub(crate) fn ready() {
+/// The service serves.
+pub fn ready() {
     send(&[NotifyState::Ready]);
 }
 
-pub(crate) fn stopping() {
+/// The service ends as soon as what it does is done.
+pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 

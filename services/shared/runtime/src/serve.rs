@@ -207,7 +207,7 @@ async fn connection<S: Session>(
     let ended = match options.identify.caller(&stream).await {
         Ok(caller) => {
             let largest_message = match caller.role {
-                Role::Stranger => options.largest_message.min(LARGEST_OF_STRANGERS),
+                Role::Stranger | Role::Webhook => options.largest_message.min(LARGEST_OF_STRANGERS),
                 Role::Root | Role::Orchestrator | Role::GitSync | Role::Reader | Role::Guest(_) | Role::Tenant => {
                     options.largest_message
                 }
