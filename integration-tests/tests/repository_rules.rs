@@ -31,8 +31,18 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-const SERVICES: [&str; 9] =
-    ["bitbuilder", "extension", "git-sync", "guest", "network", "orchestrator", "storage", "tenant-manager", "webhook"];
+const SERVICES: [&str; 10] = [
+    "bitbuilder",
+    "extension",
+    "git-sync",
+    "guest",
+    "network",
+    "orchestrator",
+    "secret",
+    "storage",
+    "tenant-manager",
+    "webhook",
+];
 
 #[test]
 fn dependencies_point_inwards() {
@@ -42,9 +52,12 @@ fn dependencies_point_inwards() {
         ("interfaces", &["model"]),
         ("runtime", &["model", "interfaces"]),
         ("host", &["model"]),
+        ("sealing", &["model"]),
         ("orchestrator", &["model", "planner", "interfaces", "runtime", "host"]),
         // It validates and plans without a host, from work trees that nobody pushed yet, and asks the machine for `doctor`.
-        ("bitbuilder", &["model", "planner", "interfaces", "runtime", "host"]),
+        ("bitbuilder", &["model", "planner", "interfaces", "runtime", "host", "sealing"]),
+        // The only process that opens what was sealed.
+        ("secret", &["model", "interfaces", "runtime", "host", "sealing"]),
         ("test-host", &[]),
         ("integration-tests", &["test-host"]),
         ("xtask", &["test-host", "integration-tests"]),
@@ -68,6 +81,7 @@ fn each_dangerous_dependency_has_one_home() {
         ("zbus", "host"),
         ("hyper", "webhook"),
         ("rustls", "webhook"),
+        ("age", "sealing"),
     ];
     for (dependency, home) in homes {
         for (name, of) in dependencies() {

@@ -34,6 +34,10 @@ pub enum Right {
     Synchronize,
     /// Changes what the host follows.
     Administer,
+    /// Looks whether a tenant's secrets can be opened, without showing them.
+    Examine,
+    /// Opens a tenant's secrets: root's alone, who starts the tenant.
+    Reveal,
     /// Speaks with a tenant of itself.
     OwnTenant,
 }
@@ -41,24 +45,23 @@ pub enum Right {
 /// Whether `role` may do `right` to `tenant`, the tenant that the call names if it names one.
 #[must_use]
 pub fn allowed(role: &Role, right: Right, tenant: Option<&str>) -> bool {
+    use Right::{Administer, Examine, Mutate, OwnTenant, Read, Reveal, Synchronize};
     match (role, right) {
-        (Role::Root, Right::Read | Right::Mutate | Right::Synchronize | Right::Administer | Right::OwnTenant) => true,
-        (Role::Orchestrator, Right::Read | Right::Mutate | Right::Synchronize) => true,
-        (Role::Orchestrator, Right::Administer | Right::OwnTenant) => false,
-        (Role::GitSync, Right::Synchronize) => true,
-        (Role::GitSync, Right::Read | Right::Mutate | Right::Administer | Right::OwnTenant) => false,
+        (Role::Root, Read | Mutate | Synchronize | Administer | Examine | Reveal | OwnTenant) => true,
+        (Role::Orchestrator, Read | Mutate | Synchronize | Examine) => true,
+        (Role::Orchestrator, Administer | Reveal | OwnTenant) => false,
+        (Role::GitSync, Synchronize) => true,
+        (Role::GitSync, Read | Mutate | Administer | Examine | Reveal | OwnTenant) => false,
         // What came from anywhere is a hint about one repository, never a command about all.
-        (Role::Webhook, Right::Synchronize) => tenant.is_some(),
-        (Role::Webhook, Right::Read | Right::Mutate | Right::Administer | Right::OwnTenant) => false,
-        (Role::Reader, Right::Read) => true,
-        (Role::Reader, Right::Mutate | Right::Synchronize | Right::Administer | Right::OwnTenant) => false,
-        (Role::Guest(own), Right::Read | Right::Synchronize) => tenant == Some(own.as_str()),
-        (Role::Guest(_), Right::Mutate | Right::Administer | Right::OwnTenant) => false,
-        (Role::Tenant, Right::OwnTenant) => true,
-        (Role::Tenant, Right::Read | Right::Mutate | Right::Synchronize | Right::Administer) => false,
-        (Role::Stranger, Right::Read | Right::Mutate | Right::Synchronize | Right::Administer | Right::OwnTenant) => {
-            false
-        }
+        (Role::Webhook, Synchronize) => tenant.is_some(),
+        (Role::Webhook, Read | Mutate | Administer | Examine | Reveal | OwnTenant) => false,
+        (Role::Reader, Read) => true,
+        (Role::Reader, Mutate | Synchronize | Administer | Examine | Reveal | OwnTenant) => false,
+        (Role::Guest(own), Read | Synchronize) => tenant == Some(own.as_str()),
+        (Role::Guest(_), Mutate | Administer | Examine | Reveal | OwnTenant) => false,
+        (Role::Tenant, OwnTenant) => true,
+        (Role::Tenant, Read | Mutate | Synchronize | Administer | Examine | Reveal) => false,
+        (Role::Stranger, Read | Mutate | Synchronize | Administer | Examine | Reveal | OwnTenant) => false,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod guest;
 mod macros;
 pub mod network;
 pub mod orchestrator;
+pub mod secret;
 pub mod shape;
 mod shapes;
 pub mod storage;
@@ -18,12 +19,13 @@ pub use contract::{Contract, Method};
 pub use shape::{Shape, Shaped};
 
 /// Every contract of the product, one per service.
-pub static ALL: [&Contract; 7] = [
+pub static ALL: [&Contract; 8] = [
     &git_sync::CONTRACT,
     &tenant::CONTRACT,
     &network::CONTRACT,
     &storage::CONTRACT,
     &extension::CONTRACT,
+    &secret::CONTRACT,
     &orchestrator::CONTRACT,
     &guest::CONTRACT,
 ];

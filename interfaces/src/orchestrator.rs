@@ -87,7 +87,7 @@ object! {
     /// One step of a plan.
     Step { class: Class, action: String, why: String, service: String }
     /// The files of a commit, or of a tree that nobody committed yet.
-    Request { metadata: String, config: Option<String>, files: Vec<String>, revision: Option<Revision> }
+    Request { metadata: String, config: Option<String>, secrets: Option<String>, files: Vec<String>, revision: Option<Revision> }
     /// What would be done for one tenant.
     TenantPlan {
         tenant: Option<TenantName>,

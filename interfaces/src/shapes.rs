@@ -11,6 +11,7 @@ use model::{
     names::RepositoryName,
     network::{LinkName, Port},
     observed::InstanceState,
+    secrets::{Digest, Reason, Recipient, Sealed, SealedSecret, SecretName, SecretSpec, SecretValue},
     signer::{Certificate, Signer, SignerName, SshKey, Trust},
     time::TimeSpan,
 };
@@ -28,7 +29,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -88,6 +89,14 @@ impl Shaped for model::progress::EventKind {
     }
 }
 
+impl Shaped for Reason {
+    fn shape() -> Shape {
+        words(&["wrong_key", "damaged", "wrong_place", "foreign"])
+    }
+}
+
+shaped!(SealedSecret { name: SecretName, sealed: Sealed });
+shaped!(SecretSpec { name: SecretName, digest: Digest });
 shaped!(Diagnostic { origin: String, line: u32, column: u32, message: String, text: String });
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
@@ -112,6 +121,7 @@ shaped!(InstanceSpec {
     limits: Limits,
     sysext: Vec<ExtensionName>,
     services: Vec<UnitName>,
+    secrets: Vec<SecretSpec>,
 });
 
 /// `prefix_length` as `prefixLength`; systemd spells microseconds `USec`.

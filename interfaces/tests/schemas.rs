@@ -12,6 +12,7 @@ use model::{
     policy::{Pattern, PolicyFile, PolicyName},
     registry::Registry,
     schema::FILES,
+    secrets::{Recipient, Sealed, SealedSecrets, SecretName},
     security::{Capability, SelinuxContext, Syscalls},
     signer::SignerName,
     time::TimeOfDay,
@@ -96,10 +97,11 @@ fn raw(path: &str, text: &str) -> Json {
 fn the_examples_are_valid() {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for path in files(&root().join("packaging/examples")) {
-        let parts = ["metadata.json", ".gitops/config.yaml", "tenants/registry.json"];
+        let parts = ["metadata.json", ".gitops/config.yaml", "tenants/registry.json", "secrets/sealed-secrets.yaml"];
         let name = match parts.iter().find(|part| path.ends_with(part)) {
             Some(&"metadata.json") => "metadata",
             Some(&".gitops/config.yaml") => "config",
+            Some(&"secrets/sealed-secrets.yaml") => "secrets",
             Some(_) => "registry",
             None if path.parent().is_some_and(|parent| parent.ends_with("policies")) => "policy",
             None => continue,
@@ -143,6 +145,8 @@ fn what_the_code_refuses_by_its_form_the_schema_refuses_too() {
         ("registry", r#"{"version": "1.0", "tenants": [{"name": "web"}]}"#.to_owned()),
         ("policy", r#"{"version": "1.0", "limits": {"images": ["../x"]}}"#.to_owned()),
         ("policy", r#"{"version": "1.0", "limits": {"network": {"modes": ["wifi"]}}}"#.to_owned()),
+        ("secrets", "version: \"1.0\"\nsecrets: [{name: token, sealed: hunter2}]\n".to_owned()),
+        ("secrets", "version: \"1.0\"\nsecrets: [{name: token}]\n".to_owned()),
         ("config", "version: \"1.0\"\nhooks: {pre-start: /bin/sh}\n".to_owned()),
         ("config", "version: \"1.0\"\nmaintenance: {windows: [{from: \"24:00\", to: \"01:00\"}]}\n".to_owned()),
     ];
@@ -151,10 +155,11 @@ fn what_the_code_refuses_by_its_form_the_schema_refuses_too() {
             "metadata" => Document::<Manifest>::json("", text.as_bytes()).is_err(),
             "registry" => Document::<Registry>::json("", text.as_bytes()).is_err(),
             "policy" => Document::<PolicyFile>::json("", text.as_bytes()).is_err(),
+            "secrets" => Document::<SealedSecrets>::yaml_unshown("", text.as_bytes()).is_err(),
             _ => Document::<Config>::yaml("", text.as_bytes()).is_err(),
         };
         assert!(refused, "the code reads {text}");
-        let path = if name == "config" { ".yaml" } else { ".json" };
+        let path = if ["config", "secrets"].contains(&name) { ".yaml" } else { ".json" };
         assert!(!validator(name).is_valid(&raw(path, &text)), "the schema of {name} takes {text}");
     }
     assert!(validator("metadata").is_valid(&raw("", &metadata(r#", "$schema": "x""#))));
@@ -216,6 +221,9 @@ fn a_schema_means_the_texts_that_the_parser_takes() {
     own::<InterfaceName>(&["", ".", "..", "all", "default", "lo", "42", "42a", "eth0", "abcdefghijklmnop"]);
     own::<Hardware>(&["auto", "02:00:00:00:00:01", "00:00:00:00:00:01", "03:00:00:00:00:01", "AE:bb:00:00:00:01"]);
     own::<SelinuxContext>(&["", "a:b:c"]);
+    own::<SecretName>(&["", ".a", "a", "-a", "a:b", "a/b"]);
+    own::<Sealed>(&["", "-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----"]);
+    own::<Recipient>(&["", "age1", "AGE-SECRET-KEY-1"]);
     own::<SignerName>(&["", "revoked"]);
     agree::<Capability>("CAP_[A-Z_]{3,12}", &["CAP_NET_ADMIN", "cap_net_admin", "CAP_BPF", ""]);
     agree::<Syscalls>("@?[a-z_][a-z0-9_-]{0,41}", &["@clock", "@basic-io", "@nothing", "openat2", "_x", "9"]);

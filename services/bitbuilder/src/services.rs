@@ -12,12 +12,13 @@ pub(crate) struct Service {
 }
 
 /// All of the host's; a tenant's guest is the tenant's.
-pub(crate) const SERVICES: [Service; 6] = [
+pub(crate) const SERVICES: [Service; 7] = [
     Service::new("io.bitbuilder.Orchestrator", "bitbuilder-orchestrator.socket", "bitbuilder-orchestrator.service"),
     Service::new("io.bitbuilder.Tenant", "bitbuilder-tenant-manager.socket", "tenant-manager.service"),
     Service::new("io.bitbuilder.GitSync", "bitbuilder-git-sync.socket", "bitbuilder-git-sync.service"),
     Service::new("io.bitbuilder.Network", "bitbuilder-network.socket", "bitbuilder-network.service"),
     Service::new("io.bitbuilder.Storage", "bitbuilder-storage.socket", "bitbuilder-storage.service"),
+    Service::new("io.bitbuilder.Secret", "bitbuilder-secret.socket", "bitbuilder-secret.service"),
     Service::new("io.bitbuilder.Extension", "bitbuilder-extension.socket", "bitbuilder-extension.service"),
 ];
 

@@ -67,6 +67,7 @@ mod tests {
             limits: Limits::default(),
             sysext: Vec::new(),
             services: Vec::new(),
+            secrets: Vec::new(),
         };
         records.write(&web, &Record { generation: 1, spec }).unwrap();
         assert_eq!(uids_of(&records.path(&web)), Some(slot.uids()));

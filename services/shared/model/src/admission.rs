@@ -282,6 +282,7 @@ impl Case<'_> {
             claims: Claim::of(asks).into_iter().map(|(claim, _)| claim).collect(),
             sysext: distinct(&asks.extensions.sysext),
             services: distinct(&asks.services.systemd),
+            secrets: self.request.secrets.iter().flat_map(|file| &file.content.secrets).map(Into::into).collect(),
             healthy_for_usec: healthy_for_usec(verify.healthy),
             noticing: self.request.noticing(),
             not_in_effect: not_in_effect(self.request),

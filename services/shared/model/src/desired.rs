@@ -7,6 +7,7 @@ use crate::{
     network::{Forward, LinkName, MacAddress, NetworkSpec},
     noticing::Noticing,
     repository::Revision,
+    secrets::SecretSpec,
     size::Size,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct DesiredTenant {
     pub sysext: Vec<ExtensionName>,
     /// Its services: units that its repository ships, wanted by its multi-user.target.
     pub services: Vec<UnitName>,
+    /// The sealed values that it is started with.
+    #[serde(default)]
+    pub secrets: Vec<SecretSpec>,
     /// How long its services have to be active without a break, in microseconds.
     pub healthy_for_usec: u64,
     /// How new commits of its repository are noticed.
@@ -97,6 +101,9 @@ pub struct InstanceSpec {
     pub sysext: Vec<ExtensionName>,
     /// The units from its repository.
     pub services: Vec<UnitName>,
+    /// The sealed values of its commit that it is started with.
+    #[serde(default)]
+    pub secrets: Vec<SecretSpec>,
 }
 
 impl DesiredTenant {
@@ -145,6 +152,7 @@ impl DesiredTenant {
             limits: self.limits.clone(),
             sysext: self.sysext.clone(),
             services: self.services.clone(),
+            secrets: self.secrets.clone(),
         }
     }
 }

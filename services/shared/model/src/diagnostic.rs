@@ -37,6 +37,7 @@ pub struct Source {
     origin: String,
     text: String,
     lines: Vec<usize>,
+    shown: bool,
 }
 
 impl Source {
@@ -44,7 +45,18 @@ impl Source {
     #[must_use]
     pub fn new(origin: &str, text: &str) -> Self {
         let begins = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { origin: origin.to_owned(), text: text.to_owned(), lines: std::iter::once(0).chain(begins).collect() }
+        Self {
+            origin: origin.to_owned(),
+            text: text.to_owned(),
+            lines: std::iter::once(0).chain(begins).collect(),
+            shown: true,
+        }
+    }
+
+    /// The text of a file that may hold what nobody is to read: of a fault its place is shown alone.
+    #[must_use]
+    pub fn unshown(origin: &str, text: &str) -> Self {
+        Self { shown: false, ..Self::new(origin, text) }
     }
 
     /// Which file it is: `repository:path`.
@@ -71,6 +83,12 @@ impl Source {
         let end = floor_char_boundary(&self.text, span.end).min(line_end).max(start);
         let column = self.text[line_start..start].chars().count() + 1;
 
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (origin, place) = (self.origin.clone(), format!("--> {}:{line}:{column}", self.origin));
+        if !self.shown {
+            let text = printable_lines(&format!("error: {message}\n {place}"));
+            return Diagnostic { origin, line: number(line), column: number(column), text, message };
+        }
         // A diagnostic ends in logs; the text does not.
         let shown = without_secrets(&self.text[line_start..line_end.max(start)]);
         let (before, at) = shown.split_at(start - line_start);
@@ -84,7 +102,6 @@ impl Source {
             .annotation(AnnotationKind::Primary.span(marked));
         let report = [Group::with_title(Level::ERROR.primary_title(message.as_str())).element(snippet)];
         // The renderer counts the column in what is left of the line.
-        let place = format!("--> {}:{line}:{column}", self.origin);
         let text: Vec<String> = Renderer::plain()
             .render(&report)
             .split('\n')
@@ -94,9 +111,8 @@ impl Source {
                 Some(_) | None => shown.to_owned(),
             })
             .collect();
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Diagnostic {
-            origin: self.origin.clone(),
+            origin,
             line: number(line),
             column: number(column),
             text: printable_lines(&text.join("\n")),

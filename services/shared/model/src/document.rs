@@ -41,7 +41,24 @@ impl<T: Decode> Document<T> {
         Self::read(origin, bytes, yaml::parse)
     }
 
+    /// Reads a YAML file whose text is nobody's to see: what is said of it has places and shows no lines.
+    ///
+    /// # Errors
+    /// Every fault, in the order of the text.
+    pub fn yaml_unshown(origin: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_as(Source::unshown, origin, bytes, yaml::parse)
+    }
+
     fn read(origin: &str, bytes: &[u8], parse: fn(&str) -> Result<Node, Fault>) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_as(Source::new, origin, bytes, parse)
+    }
+
+    fn read_as(
+        source: fn(&str, &str) -> Source,
+        origin: &str,
+        bytes: &[u8],
+        parse: fn(&str) -> Result<Node, Fault>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         if bytes.len() > LARGEST_DOCUMENT {
             let message = format!("the file has {} bytes; at most {LARGEST_DOCUMENT} are read", bytes.len());
             return Err(vec![Diagnostic::of_file(origin, &message)]);
@@ -54,7 +71,7 @@ impl<T: Decode> Document<T> {
             };
             vec![Diagnostic::of_file(origin, &message)]
         })?;
-        let source = Source::new(origin, text);
+        let source = source(origin, text);
         let show = |fault: &Fault| source.fault(&fault.span, &fault.message);
         let mut root = parse(text).map_err(|fault| vec![show(&fault)])?;
         let mut faults = Faults::default();

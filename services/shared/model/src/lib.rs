@@ -20,6 +20,7 @@ pub mod registry;
 pub mod repository;
 pub mod request;
 pub mod schema;
+pub mod secrets;
 pub mod security;
 pub mod signer;
 pub mod size;

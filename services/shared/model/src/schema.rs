@@ -6,6 +6,7 @@ use crate::{
     manifest::{self, Manifest},
     policy::PolicyFile,
     registry::{self, Registry},
+    secrets::{self, SealedSecrets},
 };
 use serde_json::{Value as Json, json};
 
@@ -22,7 +23,7 @@ pub struct FileKind {
 }
 
 /// All of them.
-pub const FILES: [FileKind; 4] = [
+pub const FILES: [FileKind; 5] = [
     FileKind {
         name: "metadata",
         path: manifest::PATH,
@@ -46,6 +47,12 @@ pub const FILES: [FileKind; 4] = [
         path: "policies/NAME.json",
         title: "policies/NAME.json of a BitBuilder system repository",
         body: PolicyFile::schema,
+    },
+    FileKind {
+        name: "secrets",
+        path: secrets::PATH,
+        title: "secrets/sealed-secrets.yaml of a BitBuilder tenant's repository",
+        body: SealedSecrets::schema,
     },
 ];
 

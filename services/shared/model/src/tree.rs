@@ -10,6 +10,7 @@ use crate::{
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
+    secrets::{self, SealedSecrets},
     signer::{self, Signer, SignerName, Trust},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,8 @@ pub struct Request {
     pub manifest: Document<Manifest>,
     /// .gitops/config.yaml, if there is one.
     pub config: Option<Document<Config>>,
+    /// secrets/sealed-secrets.yaml, if there is one.
+    pub secrets: Option<Document<SealedSecrets>>,
 }
 
 impl Request {
@@ -71,10 +74,11 @@ impl Request {
             required(repository, tree, manifest::PATH).and_then(|(origin, bytes)| Document::json(&origin, &bytes)),
         );
         let config = read_config(repository, tree, Owner::Tenant, &mut faults);
+        let secrets = keep(&mut faults, sealed_secrets(repository, tree)).flatten();
         if let Some(manifest) = &manifest {
             faults.extend(request::check(manifest, config.as_ref(), tree));
         }
-        (manifest.map(|manifest| Self { manifest, config }), diagnostic::in_order(faults))
+        (manifest.map(|manifest| Self { manifest, config, secrets }), diagnostic::in_order(faults))
     }
 
     /// How its new commits are noticed.
@@ -147,6 +151,18 @@ impl System {
 
 fn noticing(config: Option<&Document<Config>>) -> Noticing {
     config.map(|config| Noticing::from(&config.content.sync)).unwrap_or_default()
+}
+
+/// Reads secrets/sealed-secrets.yaml of `repository`, if there is one.
+///
+/// # Errors
+/// Every fault of it. None shows what it holds.
+pub fn sealed_secrets(repository: &str, tree: &dyn Tree) -> Result<Option<Document<SealedSecrets>>, Vec<Diagnostic>> {
+    let found = optional(repository, tree, secrets::PATH).map_err(|fault| vec![fault])?;
+    let Some((origin, bytes)) = found else { return Ok(None) };
+    let document = Document::yaml_unshown(&origin, &bytes)?;
+    let faults = secrets::check(&document);
+    if faults.is_empty() { Ok(Some(document)) } else { Err(faults) }
 }
 
 /// Each registration with the keys of those who may sign.

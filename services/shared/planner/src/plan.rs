@@ -57,6 +57,8 @@ pub enum Part {
     Extensions,
     /// io.bitbuilder.Tenant.
     Instance,
+    /// io.bitbuilder.Secret, which is asked before there is a plan.
+    Secrets,
 }
 
 /// The steps of one tenant.
@@ -236,6 +238,7 @@ fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Clas
     let reasons = [
         (running.revision != wanted.revision, format!("the configuration changes to {}", commit(&wanted.revision))),
         (running.services != wanted.services, "its services change".to_owned()),
+        (running.secrets != wanted.secrets, words::secrets(&running.secrets, &wanted.secrets)),
         (running.sysext != wanted.sysext, "its extensions change".to_owned()),
         (running.image != wanted.image, "its image changes".to_owned()),
     ];

@@ -5,6 +5,7 @@ use model::{
     DesiredTenant, InstanceSpec, Limits, Size,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
+    secrets::SecretSpec,
 };
 use proptest::prelude::*;
 
@@ -21,6 +22,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         claims: Vec::new(),
         sysext: Vec::new(),
         services: Vec::new(),
+        secrets: Vec::new(),
         healthy_for_usec: 5_000_000,
         noticing: model::Noticing::default(),
         not_in_effect: Vec::new(),
@@ -37,16 +39,22 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
         proptest::collection::vec(any_forward, 0..2),
         proptest::sample::subsequence(vec!["tools", "trace"], 0..=2),
         proptest::sample::subsequence(vec!["a.service", "b.service"], 0..=2),
+        proptest::collection::vec(proptest::sample::select(vec![('t', 'a'), ('t', 'b'), ('u', 'a')]), 0..2),
     )
-        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services)| DesiredTenant {
+        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets)| DesiredTenant {
             enabled,
             image: image.parse().unwrap(),
             limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
             forwards,
             sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
             services: services.iter().map(|name| name.parse().unwrap()).collect(),
+            secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
             ..desired("web", digit)
         })
+}
+
+fn secret(name: char, digit: char) -> SecretSpec {
+    SecretSpec { name: name.to_string().parse().unwrap(), digest: digit.to_string().repeat(64).parse().unwrap() }
 }
 
 fn forward(host: i64, tenant: i64) -> model::Forward {
@@ -272,6 +280,9 @@ fn a_plan_reads_as_a_person_would_say_it() {
         plan(&DesiredTenant { services: vec!["a.service".parse().unwrap()], ..desired("web", 'b') }, slot(), &world)
             .lines(),
     );
+    text.push("# another secret".to_owned());
+    let sealed = DesiredTenant { secrets: vec![secret('t', 'a')], ..desired("web", 'b') };
+    text.extend(plan(&sealed, slot(), &world).lines());
     text.push("# another image".to_owned());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
     text.push("# disabled".to_owned());

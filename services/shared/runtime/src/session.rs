@@ -92,7 +92,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         match self.method.right {
             Right::Mutate | Right::Administer => true,
-            Right::Read | Right::Synchronize | Right::OwnTenant => false,
+            Right::Read | Right::Synchronize | Right::Examine | Right::Reveal | Right::OwnTenant => false,
         }
     }
 

@@ -1,12 +1,27 @@
 //! A plan in the words in which people read it, before a push, in the ledger and in the history.
 
 use super::{Action, Part, Step};
-use model::Revision;
-use std::fmt;
+use model::{
+    Revision,
+    secrets::{SecretName, SecretSpec},
+};
+use std::{collections::BTreeSet, fmt};
 
 /// A commit for people, who cannot be told the name of one that nobody made yet.
 pub(super) fn commit(revision: &Revision) -> String {
     if revision.is_unborn() { "the commit to come".to_owned() } else { format!("commit {}", revision.short()) }
+}
+
+/// Which of a tenant's secrets are others than before.
+pub(super) fn secrets(before: &[SecretSpec], after: &[SecretSpec]) -> String {
+    let of_both = before.iter().chain(after);
+    let changed = of_both.filter(|secret| !(before.contains(secret) && after.contains(secret)));
+    let names: BTreeSet<&SecretName> = changed.map(|secret| &secret.name).collect();
+    match names.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice() {
+        [] => "its secrets are in another order".to_owned(),
+        [name] => format!("the secret {name} changes"),
+        names => format!("the secrets {} change", names.join(", ")),
+    }
 }
 
 impl fmt::Display for Part {
@@ -16,6 +31,7 @@ impl fmt::Display for Part {
             Self::Network => "network",
             Self::Extensions => "extension",
             Self::Instance => "tenant-manager",
+            Self::Secrets => "secret",
         })
     }
 }
