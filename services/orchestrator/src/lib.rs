@@ -14,6 +14,7 @@ mod polling;
 mod preview;
 mod reconcile;
 mod record;
+mod secrets;
 mod session;
 mod slots;
 mod status;

@@ -3,7 +3,7 @@
 use crate::{
     engine::Engine,
     judge::{self, Ground},
-    observe,
+    observe, secrets,
     slots::{self, Claimed},
 };
 use interfaces::orchestrator::{Error, Plan as Wanted, Request as Sent, Step, TenantPlan};
@@ -11,9 +11,10 @@ use model::{
     Diagnostic, RepositoryUrl, Revision, TenantName, config, manifest,
     observed::ObservedTenant,
     registry::Registration,
+    secrets::PATH as SECRETS,
     tree::{Request, Tree},
 };
-use planner::{Plan, TenantLedger, plan, plan_absence};
+use planner::{Part, Plan, TenantLedger, plan, plan_absence};
 use std::collections::{BTreeMap, HashSet};
 
 impl Engine {
@@ -42,10 +43,16 @@ impl Engine {
         let revision = sent.revision.clone().unwrap_or_else(Revision::unborn);
         let held = ledger.as_ref().and_then(|ledger| ledger.verified.as_ref()).map(|desired| desired.image.clone());
         let image = &request.manifest.content.image;
-        let (observed, ground) = tokio::join!(
+        let (observed, ground, opened) = tokio::join!(
             observe::tenant(&self.services, &tenant),
-            Ground::for_image(&self.services, Some(image), held.as_ref(), None)
+            Ground::for_image(&self.services, Some(image), held.as_ref(), None),
+            secrets::refused(&self.services, &tenant, &request),
         );
+        match opened {
+            Ok(faults) if faults.is_empty() => {}
+            Ok(faults) => return self.refused(Some(tenant), sent.revision, faults),
+            Err(_) => return TenantPlan { revision: sent.revision, ..self.shown(tenant, &unanswered(Part::Secrets)) },
+        }
         let judged = judge::admit(&self.store.memory(), &registration, &request, &revision, ground.as_ref(), &observed);
         let desired = match judged {
             Ok(desired) => desired,
@@ -54,7 +61,7 @@ impl Engine {
         let plan = match ledger.and_then(|ledger| ledger.slot) {
             Some(slot) => plan(&desired, slot, &observed),
             None => match slots::claimed(&self.services).await {
-                Err(_) => unanswered(),
+                Err(_) => unanswered(Part::Instance),
                 Ok(Claimed { in_use, reserved }) => {
                     let free = planner::allocate::slot(&tenant, &self.store.memory().tenants, &in_use, &reserved);
                     match free {
@@ -169,7 +176,7 @@ fn planned(ledger: &TenantLedger, observed: &ObservedTenant) -> Plan {
     match (&ledger.target, ledger.slot) {
         _ if left_alone(ledger) => Plan::default(),
         (Some(target), Some(slot)) if ledger.registered => plan(target, slot, observed),
-        (Some(_), None) if ledger.registered => unanswered(),
+        (Some(_), None) if ledger.registered => unanswered(Part::Instance),
         (None, _) if ledger.registered => Plan::default(),
         _ => plan_absence(observed, "it is not registered any more"),
     }
@@ -180,9 +187,9 @@ fn left_alone(ledger: &TenantLedger) -> bool {
     ledger.gave_up() || ledger.rests()
 }
 
-/// It is the tenant manager who knows which slots are free, and without one there is no plan.
-fn unanswered() -> Plan {
-    Plan { steps: Vec::new(), unknown: vec![planner::Part::Instance] }
+/// There is no plan without what this one knows: the tenant manager, say, which slots are free.
+fn unanswered(part: Part) -> Plan {
+    Plan { steps: Vec::new(), unknown: vec![part] }
 }
 
 /// The files of a request that was sent.
@@ -202,6 +209,7 @@ impl Tree for SentTree<'_> {
         let text = match path {
             manifest::PATH => Some(&self.sent.metadata),
             config::PATH => self.sent.config.as_ref(),
+            SECRETS => self.sent.secrets.as_ref(),
             _ => None,
         };
         Ok(text.map(|text| text.clone().into_bytes()))

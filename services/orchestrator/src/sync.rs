@@ -4,6 +4,7 @@ use crate::{
     engine::{Cause, Engine, Look},
     judge::{self, Ground},
     reconcile::Seen,
+    secrets,
     store::{HostLedger, now_usec},
 };
 use host::worktree::WorkTree;
@@ -40,6 +41,8 @@ enum Unusable {
     Absent(String),
     /// It was fetched, and cannot be used.
     Refused(Revision, String),
+    /// It was fetched, and the host failed to find out whether it can be used.
+    Undecided(String),
 }
 
 impl Engine {
@@ -118,7 +121,7 @@ impl Engine {
                 host.reached(None);
                 changed
             }
-            Err(Unusable::Unreachable(reason)) => {
+            Err(Unusable::Unreachable(reason) | Unusable::Undecided(reason)) => {
                 host.unreachable = Some(reason);
                 host.back_off.failed(now_usec(), fastrand::u64(..));
                 Vec::new()
@@ -207,7 +210,7 @@ impl Engine {
     async fn sync_tenant(&self, tenant: &TenantName, cause: Cause) {
         let ledger = self.store.tenant(tenant);
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
-        let mut seen = None;
+        let (mut seen, mut undecided) = (None, None);
         let rests = |ledger: &TenantLedger| ledger.is_suspended() || cause.waits(ledger.back_off);
         if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(rests)) {
             let fetch = git_sync::Fetch {
@@ -224,10 +227,18 @@ impl Engine {
             let ground = Ground::for_image(&self.services, None, held.as_ref(), None);
             let (fetched, looked, ground) = tokio::join!(self.fetch(fetch), self.see(tenant), ground);
             let asked = self.read(tenant, fetched, held.as_ref(), ground).await;
+            if let Err(Unusable::Undecided(reason)) = &asked {
+                warn!(%tenant, "{reason}");
+                undecided = Some(reason.clone());
+            }
             self.admit(&entry, asked, without_bound, &looked);
             seen = Some(looked);
         }
         self.reconcile_in_turn(tenant, seen).await;
+        // What runs is as it was; what was pushed is looked at again with the next poll.
+        if undecided.is_some() {
+            self.remember(tenant, |ledger, _| ledger.unconverged = undecided);
+        }
         self.poll_as_said(tenant).await;
         // What nothing had to be done for is not written yet.
         if let Err(error) = self.store.flush(tenant) {
@@ -246,11 +257,25 @@ impl Engine {
         let CheckedOut { revision, path } = fetched?;
         match Request::read(tenant.as_str(), &WorkTree::at(&path)) {
             Ok(request) => {
+                self.opens(tenant, &revision, &request).await?;
                 let image = &request.manifest.content.image;
                 let ground = Ground::for_image(&self.services, Some(image), held, ground).await;
                 Ok(Asked { revision, request, ground })
             }
             Err(faults) => Err(Unusable::Refused(revision, in_full(&faults))),
+        }
+    }
+
+    /// Whether the host can open what the commit holds sealed. What was admitted once is not asked again.
+    async fn opens(&self, tenant: &TenantName, revision: &Revision, request: &Request) -> Result<(), Unusable> {
+        let target = self.store.tenant(tenant).and_then(|ledger| ledger.target);
+        if target.is_some_and(|target| target.revision == *revision) {
+            return Ok(());
+        }
+        match secrets::refused(&self.services, tenant, request).await {
+            Ok(faults) if faults.is_empty() => Ok(()),
+            Ok(faults) => Err(Unusable::Refused(revision.clone(), in_full(&faults))),
+            Err(reason) => Err(Unusable::Undecided(reason)),
         }
     }
 
@@ -273,6 +298,10 @@ impl Engine {
                 }
                 Err(Unusable::Absent(reason)) => {
                     ledger.reached(Some(reason));
+                    return None;
+                }
+                Err(Unusable::Undecided(_)) => {
+                    ledger.unreachable = None;
                     return None;
                 }
                 Err(Unusable::Refused(revision, reason)) => Err((revision, reason)),

@@ -21,6 +21,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         limits: Limits::default(),
         sysext: Vec::new(),
         services: vec!["hello.service".parse().unwrap()],
+        secrets: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod command_line;
 mod layers;
 mod pinned;
+mod secrets;
 mod service_units;
 
 use crate::{held::Held, paths::Paths, repository_units::NoSuchUnit, units};
@@ -11,6 +12,7 @@ use command_line::Container;
 use host::{command::CommandError, files::FileError, systemd::SystemdError};
 use model::{Revision, TenantName};
 use nix::mount::{MsFlags, mount};
+use runtime::Client;
 use std::{
     convert::Infallible,
     fs, io,
@@ -59,6 +61,9 @@ pub enum RunError {
         /// How many there are.
         linked: usize,
     },
+    /// Its secrets cannot be handed over.
+    #[error("cannot hand over its secrets")]
+    Secrets(#[from] secrets::SecretError),
     /// The container manager cannot be run.
     #[error("cannot become {NSPAWN}")]
     Exec(#[source] io::Error),
@@ -77,6 +82,7 @@ impl RunError {
             | Self::Map(..)
             | Self::Link(..)
             | Self::Extensions { .. }
+            | Self::Secrets(_)
             | Self::Exec(_) => false,
         }
     }
@@ -111,6 +117,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
         [] => None,
         extensions => Some(layers::compose(&root, extensions, spec.uids, &scratch.join("layers")).await?),
     };
+    let secrets = secrets::hand_over(&Client::default(), tenant, &spec.secrets, &checkout).await?;
     let guest = paths.guest(tenant);
     let container = Container {
         tenant,
@@ -121,6 +128,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
         units: &unit_files,
         guest: guest.is_dir().then_some(guest.as_path()),
         usr: usr.as_deref(),
+        secrets: &secrets,
     };
     held.note_started(tenant, &record)?;
     #[allow(clippy::disallowed_methods)] // this process becomes another one; nothing is started beside it

@@ -1,6 +1,7 @@
 //! The arguments of systemd-nspawn. Each is one string of the vector, made of checked types and our own paths; nothing that
 //! a tenant wrote is among them.
 
+use super::secrets::Handed;
 use model::{InstanceSpec, TenantName};
 use std::path::Path;
 
@@ -17,6 +18,8 @@ pub(super) struct Container<'a> {
     pub(super) guest: Option<&'a Path>,
     /// The composed /usr, if it has extensions.
     pub(super) usr: Option<&'a Path>,
+    /// Its secrets, each in a pipe of this process.
+    pub(super) secrets: &'a [Handed],
 }
 
 impl Container<'_> {
@@ -43,6 +46,7 @@ impl Container<'_> {
         if let Some(usr) = self.usr {
             arguments.push(bind_read_only(usr, "/usr", ""));
         }
+        arguments.extend(self.secrets.iter().map(Handed::argument));
         // The host's resolver listens where a tenant does not reach; its servers are reached through the bridge.
         let rest = ["--resolv-conf=copy-uplink", "--timezone=off", "--link-journal=no", "--boot", "--notify-ready=yes"];
         arguments.extend(rest.map(str::to_owned));
@@ -79,6 +83,7 @@ mod tests {
             units: &scratch.join("units"),
             guest: extended.then_some(&guest),
             usr: extended.then_some(&usr),
+            secrets: &[],
         }
         .arguments()
     }
@@ -95,6 +100,7 @@ mod tests {
             limits: Limits::default(),
             sysext: Vec::new(),
             services: vec!["hello.service".parse().unwrap()],
+            secrets: Vec::new(),
         }
     }
 
