@@ -4,7 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, doctor, history, init, list, logs, man, pause, plan, shell, status, sync, trace, validate,
+        accept, completion, doctor, history, init, key, list, logs, man, pause, plan, seal, shell, status, sync, trace,
+        validate,
     },
 };
 use clap::{Parser, Subcommand};
@@ -59,6 +60,10 @@ pub(crate) enum Verb {
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
     Shell(shell::Arguments),
+    /// Seal a value, so that only the host opens it and hands it to one tenant; needs no host.
+    Seal(seal::Arguments),
+    /// Show, make and remove the host's keys, which open what was sealed to it.
+    Key(key::Arguments),
     /// Check a repository before it is pushed; needs no host.
     Validate(validate::Arguments),
     /// Show what this host lacks, and the command that mends it.
@@ -84,6 +89,8 @@ impl Arguments {
             | Verb::Resume(_)
             | Verb::Retry(_)
             | Verb::Shell(_)
+            | Verb::Seal(_)
+            | Verb::Key(_)
             | Verb::Completion(_)
             | Verb::Man(_) => false,
         };
@@ -109,6 +116,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Retry(words) => pause::retry(&services, words, json).await,
         Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
+        Verb::Seal(words) => seal::run(&services, words, json).await,
+        Verb::Key(words) => key::run(&services, words, json).await,
         Verb::Validate(words) => validate::run(&words, json),
         Verb::Doctor => doctor::run(&services, &arguments.sockets, json).await,
         Verb::Completion(words) => completion::run(&words),
@@ -137,6 +146,11 @@ mod tests {
             &["plan", "--revision", "HEAD"],
             &["plan", "--offline"],
             &["plan", "--repository", ".", "--system", "."],
+            &["seal"],
+            &["seal", "../x"],
+            &["seal", "token", "--rewrap"],
+            &["seal", "token", "--recipient", "AGE-SECRET-KEY-1"],
+            &["key", "retire", "x"],
         ] {
             let line = std::iter::once("bitbuilder").chain(words.iter().copied());
             assert!(Arguments::try_parse_from(line).is_err(), "{words:?} was accepted");

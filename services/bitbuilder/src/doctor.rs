@@ -60,7 +60,7 @@ impl Finding {
 
 /// Looks at everything.
 pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
-    let (systemd, programs, sockets, clock, webhook, tenants, held) = tokio::join!(
+    let (systemd, programs, sockets, clock, webhook, tenants, held, key) = tokio::join!(
         programs::systemd(),
         programs::all(),
         sockets::all(sockets),
@@ -68,10 +68,12 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
         webhook::find(),
         tenants::all(services),
         tenants::held(services),
+        programs::key(),
     );
     let mut findings = vec![systemd];
     findings.extend(sockets);
     findings.extend(programs);
+    findings.push(key);
     findings.extend(storage::all());
     findings.extend(kernel::all(&held));
     findings.push(clock);

@@ -1,7 +1,7 @@
 //! What to run next when something failed: the command that mends it, or the one that tells more.
 
 use crate::{services::Service, verbs::shell::ShellError};
-use interfaces::{orchestrator, tenant};
+use interfaces::{orchestrator, secret, tenant};
 use runtime::{client::CallError, foreign::ForeignError};
 use std::{error::Error, path::Path};
 
@@ -26,6 +26,14 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
             }
             tenant::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
             tenant::Error::NoSuchUnit { .. } | tenant::Error::StaleGeneration { .. } => None,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<CallError<secret::Error>>() {
+        return of_call(error, |error| match error {
+            secret::Error::NoSuchRecipient { .. } => Some("bitbuilder key show".to_owned()),
+            secret::Error::Failed { .. } => Some("journalctl --pager-end --unit='bitbuilder-secret*'".to_owned()),
+            // Its own words say what to do.
+            secret::Error::CannotOpen { .. } => None,
         });
     }
     match error.downcast_ref::<ShellError>()? {

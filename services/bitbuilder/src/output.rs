@@ -89,7 +89,8 @@ pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     let worst = |code: &u8| if *code == FAILED { u8::MAX } else { *code };
     let away = |unreachable: &Option<String>| if unreachable.is_some() { FAILED } else { 0 };
     let registry = if host.reason.is_some() { REFUSED } else { 0 };
-    let tenants = tenants.iter().flat_map(|tenant| [code(tenant.state), away(&tenant.unreachable)]);
+    let tenants =
+        tenants.iter().flat_map(|tenant| [code(tenant.state), away(&tenant.unreachable), away(&tenant.unconverged)]);
     tenants.chain([registry, away(&host.unreachable)]).max_by_key(worst).unwrap_or(0)
 }
 

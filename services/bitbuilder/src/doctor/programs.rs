@@ -84,6 +84,20 @@ fn there(program: &'static str, package: &str) -> Finding {
     }
 }
 
+/// What the host's key is bound to (systemd-creds(1), --with-key=auto).
+pub(super) async fn key() -> Finding {
+    judge_key(run("systemd-analyze", &["has-tpm2", "--quiet"]).await.is_ok())
+}
+
+fn judge_key(has_tpm: bool) -> Finding {
+    let bound = if has_tpm {
+        "bound to this host's TPM and disk"
+    } else {
+        "bound to this host's disk: there is no TPM, so whoever has a copy of the disk has the key"
+    };
+    Finding::ok("secret key", bound)
+}
+
 pub(super) async fn clock() -> Finding {
     match run("timedatectl", &["show", "--value", "--property", "NTPSynchronized"]).await {
         Ok(said) if said.trim() == "yes" => Finding::ok("clock", "synchronised"),
@@ -99,6 +113,12 @@ pub(super) async fn clock() -> Finding {
 mod tests {
     use super::*;
     use crate::doctor::Verdict;
+
+    #[test]
+    fn a_key_without_a_tpm_is_said_to_be_on_the_disk() {
+        assert!(judge_key(false).found.contains("copy of the disk"));
+        assert!(judge_key(true).found.contains("TPM"));
+    }
 
     #[test]
     fn systemd_has_to_be_new_enough() {

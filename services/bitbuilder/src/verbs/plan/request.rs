@@ -2,7 +2,7 @@
 
 use interfaces::orchestrator::Request as Sent;
 use model::{
-    Diagnostic, Revision, TenantName, config, manifest,
+    Diagnostic, Revision, TenantName, config, manifest, secrets,
     tree::{Request, Tree},
 };
 
@@ -30,6 +30,7 @@ impl Asked {
         let sent = Sent {
             metadata: text(manifest::PATH)?.unwrap_or_default(),
             config: text(config::PATH)?,
+            secrets: text(secrets::PATH)?,
             files: named(&request).into_iter().filter(|path| tree.has(path)).collect(),
             revision: revision.clone(),
         };
