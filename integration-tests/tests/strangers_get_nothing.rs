@@ -138,6 +138,7 @@ fn services_run_confined_and_leave_when_idle() -> Result<()> {
         ("Storage", "bitbuilder-storage"),
         ("Network", "bitbuilder-network"),
         ("Extension", "bitbuilder-extension"),
+        ("Secret", "bitbuilder-secret"),
     ];
     for (interface, _) in units {
         start(interface)?;
@@ -167,6 +168,7 @@ fn services_run_confined_and_leave_when_idle() -> Result<()> {
         ("bitbuilder-extension", 15),
         ("bitbuilder-storage", 25),
         ("bitbuilder-guest@web", 10),
+        ("bitbuilder-secret", 10),
         ("tenant-manager", 35),
     ] {
         scene.must(&format!("systemd-analyze security --no-pager --threshold={exposure} {unit}.service"))?;

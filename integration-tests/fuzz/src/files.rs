@@ -11,6 +11,11 @@ impl<'a> Files<'a> {
         Self::with(vec![("metadata.json", metadata)], config)
     }
 
+    /// A tenant's repository with sealed values.
+    pub fn sealed(metadata: &'a [u8], secrets: &'a [u8]) -> Self {
+        Self::with(vec![("metadata.json", metadata), ("secrets/sealed-secrets.yaml", secrets)], None)
+    }
+
     /// The system repository.
     pub fn system(registry: &'a [u8], config: Option<&'a [u8]>, policy: &'a [u8]) -> Self {
         Self::with(vec![("tenants/registry.json", registry), ("policies/web.json", policy)], config)

@@ -84,6 +84,37 @@ pub fn config(data: &[u8]) {
     }
 }
 
+/// A tenant's secrets/sealed-secrets.yaml, in which somebody may have forgotten to seal something.
+pub fn secrets(data: &[u8]) {
+    let metadata = br#"{"version":"1.0","tenant":{"name":"web","type":"container"},"image":"debian"}"#;
+    match Request::read("web", &Files::sealed(metadata, data)) {
+        Ok(request) => {
+            let document = request.secrets.expect("there is one");
+            let secrets = &document.content.secrets;
+            assert!(secrets.len() <= model::secrets::MOST);
+            let names: BTreeSet<_> = secrets.iter().map(|secret| &secret.name).collect();
+            assert_eq!(names.len(), secrets.len(), "two secrets have one name");
+            for secret in secrets {
+                words::is_word(secret.name.as_str());
+                assert!(secret.sealed.as_str().bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)));
+                survives(secret);
+                survives(&model::secrets::SecretSpec::from(secret));
+            }
+            let why: Vec<_> = secrets.iter().map(|one| (one.name.clone(), model::secrets::Reason::Damaged)).collect();
+            let faults = model::secrets::refused(&document, &"web".parse().expect("a name"), &why);
+            assert_eq!(faults.len().min(51), secrets.len().min(51));
+            if !faults.is_empty() {
+                fit(&faults[..faults.len().min(51)]);
+            }
+        }
+        Err(faults) => {
+            fit(&faults);
+            // No line of the file is in what is said of it.
+            assert!(faults.iter().all(|fault| fault.text.lines().count() <= 2), "{faults:?}");
+        }
+    }
+}
+
 /// tenants/registry.json of a system repository and, behind a NUL, one of its policies.
 pub fn registry(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);

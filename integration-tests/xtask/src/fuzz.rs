@@ -20,6 +20,7 @@ const TARGETS: [Target; 7] = [
     Target("config", 8_000, &["config", "system-config"]),
     Target("registry", 8_000, &["registry"]),
     Target("signers", 30_000, &["signers"]),
+    Target("secrets", 8_000, &["secrets"]),
     Target("words", 8_000, &[]),
     Target("release", 100_000, &[]),
     Target("claims", 200_000, &[]),
