@@ -92,6 +92,23 @@ impl Scene {
         Ok(system)
     }
 
+    /// Makes tenants without services, and the host follow them, all of whose repositories it looks at by itself once a day.
+    ///
+    /// # Errors
+    /// Git or the command on the host fails, or a commit does not hold.
+    pub fn follow_seldom(&self, tenants: &[&str]) -> Result<()> {
+        let config = (".gitops/config.yaml", "version: \"1.0\"\nsync: { interval: 1d }\n");
+        for name in tenants {
+            let metadata = manifest(name, &[], &json!({}));
+            self.repository(name)?.commit("First", &[("metadata.json", &metadata), config])?;
+        }
+        let registrations: Vec<Registration> = tenants.iter().map(|name| Registration::new(name)).collect();
+        self.follow(&registrations)?.commit("Seldom", &[config])?;
+        let converged = self.bitbuilder(&["sync", "--wait"])?;
+        ensure!(converged.success(), "exit code {}: {}{}", converged.code, converged.stdout, converged.stderr);
+        Ok(())
+    }
+
     /// `bitbuilder WORDS`.
     ///
     /// # Errors

@@ -1,8 +1,7 @@
 //! A thousand hooks while two commits are pushed: the server is asked a few times, and what runs in the end is the last.
 
 use anyhow::Result;
-use integration_tests::{Registration, Scene, manifest};
-use serde_json::json;
+use integration_tests::Scene;
 use test_host::Host;
 
 /// Connections to the Git server so far.
@@ -11,12 +10,8 @@ const FETCHES: &str = "systemctl show -p NAccepted --value git-daemon.socket";
 #[test]
 fn a_thousand_hooks_are_a_few_looks() -> Result<()> {
     let scene = Scene::boot(Host::builder(""))?;
-    let seldom = "version: \"1.0\"\nsync: { interval: 1d }\n";
-    let web = scene.repository("web")?;
-    web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({}))), (".gitops/config.yaml", seldom)])?;
-    let system = scene.follow(&[Registration::new("web")])?;
-    system.commit("Seldom", &[(".gitops/config.yaml", seldom)])?;
-    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    scene.follow_seldom(&["web"])?;
+    let web = scene.open("web");
     scene.host.write("/etc/credstore/bitbuilder.webhook-secret.web", "the secret of web")?;
     scene.must("chmod 700 /etc/credstore && systemctl start bitbuilder-webhook.socket")?;
 
@@ -29,7 +24,7 @@ fn a_thousand_hooks_are_a_few_looks() -> Result<()> {
 
     let storm = |count: u32| {
         scene.must(&format!(
-            "curl --silent --show-error --parallel --parallel-max 50 --output /dev/null --write-out '%{{http_code}}\\n' --data x \
+            "curl --silent --show-error --parallel --parallel-max 50 --output /dev/null --write-out '%{{http_code}}%{{errormsg}}\\n' --data x \
                -H 'X-Gitlab-Token: the secret of web' 'http://127.0.0.1:9419/web?[1-{count}]' | sort | uniq -c | awk '{{print $2, $1}}'"
         ))
     };

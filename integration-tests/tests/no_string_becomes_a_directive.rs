@@ -209,7 +209,7 @@ fn units_differ_in_the_name_alone(bench: &Bench) -> Result<()> {
     expected.sort();
     assert_eq!(timers.lines().filter(|timer| *timer != "git-sync@system.timer").collect::<Vec<_>>(), expected);
     let said = bench.run(
-        "systemctl show -p TimersMonotonic -p RandomizedDelayUSec 'git-sync@*.timer' | sed 's/next_elapse=[^}]*//' | sort | uniq -c",
+        "systemctl show -p TimersMonotonic -p RandomizedDelayUSec 'git-sync@*.timer' | grep . | sed 's/next_elapse=[^}]*//' | sort | uniq -c",
     );
     let said: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let each = [

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use integration_tests::{Registration, Scene, manifest, registry, service};
 use serde_json::json;
-use test_host::Host;
+use test_host::{Host, Output};
 
 const RELOADS: &str = "journalctl --quiet --boot --output=cat _PID=1 | grep -c 'Reloading' || true";
 
@@ -26,6 +26,12 @@ fn left(scene: &Scene, repository: &str) -> Result<u64> {
     Ok(next.trim().parse()?)
 }
 
+/// How the command ended; what it said is shown if the test fails.
+fn said(output: &Output) -> i32 {
+    println!("{}{}", output.stdout, output.stderr);
+    output.code
+}
+
 fn config(sync: &str) -> String {
     format!("version: \"1.0\"\nsync: {{ {sync} }}\n")
 }
@@ -44,7 +50,7 @@ fn a_commit_changes_how_often_and_a_refused_one_does_not() -> Result<()> {
     let push = |message: &str, sync: &str, command: &str| -> Result<i32> {
         let files = files(sync, command);
         web.commit(message, &files.each_ref().map(|(path, content)| (*path, content.as_str())))?;
-        Ok(scene.sync("web")?.code)
+        Ok(said(&scene.sync("web")?))
     };
     scene.repository("mail")?.commit("First", &[("metadata.json", &manifest("mail", &[], &json!({})))])?;
     let system = scene.follow(&[Registration::new("web"), Registration::new("mail")])?;
@@ -72,7 +78,7 @@ fn a_commit_changes_how_often_and_a_refused_one_does_not() -> Result<()> {
             message,
             &[(".gitops/config.yaml", &config(sync)), ("tenants/registry.json", &registry(tenants))],
         )?;
-        Ok(scene.sync("system")?.code)
+        Ok(said(&scene.sync("system")?))
     };
     let both = [Registration::new("web"), Registration::new("mail")];
     assert_eq!(follow("Every day", "interval: 1d, jitter: 1min", &both)?, 0);
@@ -102,6 +108,7 @@ fn a_commit_changes_how_often_and_a_refused_one_does_not() -> Result<()> {
     );
     assert_eq!(scene.must(RELOADS)?, "0\n", "PID 1 was reloaded");
 
+    assert_eq!(said(&scene.bitbuilder(&["sync", "--wait"])?), 0);
     assert_eq!(follow("One leaves", "interval: 1d", &both[..1])?, 0);
     scene.must("! systemctl is-active --quiet git-sync@mail.timer && systemctl is-active git-sync@web.timer")?;
     assert_eq!(timer(&scene, "system")?, ["1d", "10s"]);

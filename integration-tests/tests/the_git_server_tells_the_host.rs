@@ -1,8 +1,7 @@
 //! The post-receive hook on a plain Git server: a push runs without a poll, and a hook that fails fails no push.
 
 use anyhow::Result;
-use integration_tests::{Registration, Repository, Scene, manifest};
-use serde_json::json;
+use integration_tests::{Repository, Scene};
 use test_host::Host;
 
 const SECRET: &str = "a secret of more than sixty-four bytes, which are digested before they are a key";
@@ -10,12 +9,8 @@ const SECRET: &str = "a secret of more than sixty-four bytes, which are digested
 #[test]
 fn a_push_runs_without_a_poll() -> Result<()> {
     let scene = Scene::boot(Host::builder(""))?;
-    let seldom = "version: \"1.0\"\nsync: { interval: 1d }\n";
-    let web = scene.repository("web")?;
-    web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({}))), (".gitops/config.yaml", seldom)])?;
-    let system = scene.follow(&[Registration::new("web")])?;
-    system.commit("Seldom", &[(".gitops/config.yaml", seldom)])?;
-    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    scene.follow_seldom(&["web"])?;
+    let web = scene.open("web");
     scene.must("ln -s /usr/share/bitbuilder/post-receive /srv/git/web/hooks/post-receive")?;
     let runs = |message: &str| -> Result<()> {
         let commit = web.commit(message, &[])?;

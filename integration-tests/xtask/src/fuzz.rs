@@ -15,7 +15,7 @@ const REFUSED: &str = "services/shared/model/tests/refused";
 /// A target, how many inputs it is fed in a run that has to be short, and which wrong files it begins with besides its corpus.
 struct Target(&'static str, u32, &'static [&'static str]);
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target("metadata", 15_000, &["metadata", "admission"]),
     Target("config", 8_000, &["config", "system-config"]),
     Target("registry", 8_000, &["registry"]),

@@ -28,8 +28,10 @@ use tracing::{debug, error, info, warn};
 
 /// As FileDescriptorName= of the socket unit says.
 const SOCKET: &str = "http";
-/// Connections at a time, and those of one address.
-const CONNECTIONS: (usize, usize) = (512, 128);
+/// Connections at a time; more have to wait.
+const CONNECTIONS: usize = 512;
+/// Connections of one address that are not answered yet; more are closed.
+const OF_ADDRESS: usize = 128;
 /// How long a request's head may take; a handshake before it as well.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may last, whatever happens on it.
@@ -92,7 +94,7 @@ pub async fn serve() -> Result<(), ServeError> {
             biased;
             _ = terminate.recv() => break info!("stopping"),
             Some(_) = connections.join_next(), if !unused => idle_since = Instant::now(),
-            accepted = accept(&listeners) => match accepted {
+            accepted = accept(&listeners), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
                     let Some(place) = places.take(peer.ip()) else { continue };
                     connections.spawn(connection(stream, peer.ip(), transport.clone(), desk.clone(), place));
@@ -131,12 +133,12 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
     .await
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, transport: Transport, desk: Arc<Desk>, _place: Place) {
+async fn connection(stream: TcpStream, peer: IpAddr, transport: Transport, desk: Arc<Desk>, place: Place) {
     let served = async {
         match transport {
-            Transport::Plain => exchange(stream, peer, &desk).await,
+            Transport::Plain => exchange(stream, peer, &desk, place).await,
             Transport::Tls(acceptor) => match timeout(HEAD_PATIENCE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => exchange(stream, peer, &desk).await,
+                Ok(Ok(stream)) => exchange(stream, peer, &desk, place).await,
                 Ok(Err(cause)) => debug!(%peer, "no TLS: {cause}"),
                 Err(_) => debug!(%peer, "no TLS in time"),
             },
@@ -149,7 +151,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, transport: Transport, desk:
 }
 
 /// One request and its answer.
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: IpAddr, desk: &Desk) {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: IpAddr, desk: &Desk, place: Place) {
     let answer = service_fn(|request| async { Ok::<_, Infallible>(desk.answer(peer, request).await) });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -163,6 +165,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: I
         Ok(parts) => parts.io.into_inner(),
         Err(cause) => return debug!(%peer, "no request: {cause}"),
     };
+    // It may come again while it takes the answer.
+    drop(place);
     // Closed with something unread, the connection would be reset and take the answer with it.
     let (patience, most) = LINGER;
     let lingered = timeout(patience, async {
@@ -174,7 +178,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: I
     }
 }
 
-/// How many connections each address has.
+/// How many connections of each address are not answered yet.
 #[derive(Clone, Default)]
 struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
@@ -185,8 +189,8 @@ impl Places {
     fn take(&self, peer: IpAddr) -> Option<Place> {
         let address = origin(peer);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, own) = (held.values().sum::<usize>(), held.get(&address).copied().unwrap_or_default());
-        if all >= CONNECTIONS.0 || own >= CONNECTIONS.1 {
+        let own = held.get(&address).copied().unwrap_or_default();
+        if own >= OF_ADDRESS {
             debug!(%address, "too many connections");
             return None;
         }
@@ -214,14 +218,12 @@ mod tests {
     #[test]
     fn no_address_has_all_places() {
         let places = Places::default();
-        let address = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number));
+        let address = |last: u8| IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, last));
         let mut held: Vec<Place> = std::iter::from_fn(|| places.take(address(1))).collect();
-        assert_eq!(held.len(), CONNECTIONS.1);
-        let others = (2..).map_while(|last| places.take(address(last)));
-        held.extend(others.take(CONNECTIONS.0));
-        assert_eq!(held.len(), CONNECTIONS.0);
-        held.truncate(CONNECTIONS.0 - 1);
-        assert!(places.take(address(100_000)).is_some());
+        assert_eq!(held.len(), OF_ADDRESS);
+        assert!(places.take(address(2)).is_some());
+        held.pop();
+        assert!(places.take(address(1)).is_some());
         drop(held);
         assert!(places.0.lock().unwrap().is_empty());
     }
