@@ -110,6 +110,9 @@ fn added(text: &str, new: &SealedSecret) -> Option<String> {
     };
     let from = document.line(path!["secrets", last]).checked_sub(1)?;
     let to = end(&lines, from)?;
+    // Its name may stand behind its value.
+    let is_rest = |line: &&&str| !line.trim().is_empty() && indent(line).len() > indent(lines[from]).len();
+    let to = to + lines[to..].iter().take_while(is_rest).count();
     let ended = if lines[to - 1].ends_with('\n') { "" } else { "\n" };
     let new = entry(indent(lines[from]), new);
     Some(format!("{}{ended}{new}{}", lines[..to].concat(), lines[to..].concat()))

@@ -44,7 +44,7 @@ fn what_a_person_wrote_stays() {
     assert_eq!(replaced, text.replace(&armor(&one), &armor(&newer)));
     let added = edit::with(&text, &held, std::slice::from_ref(&other)).unwrap();
     assert!(added.contains("\n  # the second\n") && added.ends_with("# the end\n"), "{added}");
-    assert_eq!(edit::parse(&added).unwrap(), [one.clone(), two, other]);
+    assert_eq!(edit::parse(&added).unwrap(), [one, two, other]);
 }
 
 #[test]
