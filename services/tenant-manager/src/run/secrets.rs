@@ -1,5 +1,5 @@
 //! A tenant's secrets on their way from the host's key to the tenant: opened at each start, and put into pipes that
-//! systemd-nspawn reads. They are in no file, argument or environment, and in no memory that is swapped or dumped.
+//! systemd-nspawn reads. They are in no file, argument or environment, and this process leaves no dump of them.
 
 use host::worktree::WorkTree;
 use interfaces::secret::{Error, Open};
