@@ -28,9 +28,10 @@ pub fn claims(data: &[u8]) {
     if let Some(digest) = claims.body {
         // It is what one of the headers says, in digits.
         let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let said = HEADERS[..3].iter().filter_map(|name| value(name)).any(|said| {
-            said.strip_prefix(b"sha256=").unwrap_or(said).eq_ignore_ascii_case(digits.as_bytes())
-        });
+        let said = HEADERS[..3]
+            .iter()
+            .filter_map(|name| value(name))
+            .any(|said| said.strip_prefix(b"sha256=").unwrap_or(said).eq_ignore_ascii_case(digits.as_bytes()));
         assert!(said, "{digits}");
     }
     if let Some(signed) = claims.signed {
