@@ -256,6 +256,8 @@ fn it_is_there_after_a_reboot_without_a_git_server_and_whatever_is_killed() -> R
     scene.must("systemctl stop bitbuilder-orchestrator.service bitbuilder-orchestrator.socket && rm /var/lib/tenants/web/data/seen && systemctl restart bitbuilder-container@web.service")?;
     assert_eq!(seen(&scene)?, digest(&scene, CANARY)?);
     scene.must("systemctl start bitbuilder-orchestrator.socket bitbuilder-orchestrator.service git-daemon.socket")?;
+    // The host is told that its Git server is back; the other tenant still has no repository.
+    scene.bitbuilder(&["sync", "system", "--wait"])?;
 
     // Killed while it is asked, over and over: the tenant starts.
     for _ in 0..5 {
