@@ -39,15 +39,19 @@ impl<'a> Credentials<'a> {
         self.find(AUTHORITIES)
     }
 
+    /// Whether it has authorities of its own, which nobody else's connections are to be judged by.
+    pub(crate) fn has_own_authorities(&self) -> bool {
+        self.authorities() != authorities_of_all(self.directory)
+    }
+
+    /// The file with the user and the password for https, if there is one.
+    pub(crate) fn https_login_path(&self) -> Option<PathBuf> {
+        self.find(HTTPS_LOGIN)
+    }
+
     /// The user and the password for https, if there are any.
     pub(crate) fn https_login(&self) -> io::Result<Option<(String, String)>> {
-        let Some(path) = self.find(HTTPS_LOGIN) else { return Ok(None) };
-        let text = fs::read_to_string(path)?;
-        let login = text.trim_end_matches(['\n', '\r']).split_once(':');
-        // What it holds instead is not said.
-        let malformed =
-            || io::Error::new(io::ErrorKind::InvalidData, format!("bitbuilder.{HTTPS_LOGIN} is not USER:PASSWORD"));
-        login.map(|(user, password)| Some((user.to_owned(), password.to_owned()))).ok_or_else(malformed)
+        self.https_login_path().map(|path| read_login(&path)).transpose()
     }
 
     /// How `ssh` is run: with this key and these hosts alone, whatever else the machine has, asking nobody.
@@ -84,6 +88,21 @@ impl<'a> Credentials<'a> {
         let options: String = options.iter().map(|option| format!(" -o {option}")).collect();
         Ok(format!("ssh -F none -i {key} -o UserKnownHostsFile={known_hosts}{options}"))
     }
+}
+
+/// The authorities for every repository without its own.
+pub(crate) fn authorities_of_all(directory: Option<&Path>) -> Option<PathBuf> {
+    directory.map(|directory| directory.join(format!("bitbuilder.{AUTHORITIES}"))).filter(|path| path.is_file())
+}
+
+/// The user and the password in a file.
+pub(crate) fn read_login(path: &Path) -> io::Result<(String, String)> {
+    let text = fs::read_to_string(path)?;
+    let login = text.trim_end_matches(['\n', '\r']).split_once(':');
+    // What it holds instead is not said.
+    let malformed =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("bitbuilder.{HTTPS_LOGIN} is not USER:PASSWORD"));
+    login.map(|(user, password)| (user.to_owned(), password.to_owned())).ok_or_else(malformed)
 }
 
 #[cfg(test)]

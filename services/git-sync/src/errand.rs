@@ -3,40 +3,42 @@
 
 use crate::{
     checkout::{CheckoutError, checkout},
+    confine::{MEMORY, confine},
     credentials::Credentials,
     fetch::{FetchError, fetch},
+    looks::Looks,
     place::Place,
     prune::prune,
     record::{RecordError, record},
+    tidy::{TidyError, tidy},
     tree::Bounds,
 };
 use host::{
     command::{Command, CommandError},
     files::FileError,
+    lanes::{self, Lanes},
 };
 use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Prune, Record};
-use model::names::RepositoryName;
-use nix::sys::{
-    prctl::set_pdeathsig,
-    resource::{Resource, setrlimit},
-    signal::{SigSet, Signal},
-};
+use model::{names::RepositoryName, repository::Server};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
+    ffi::OsString,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
 
 /// The argument with which this program does an errand.
 pub const ARGUMENT: &str = "--errand";
 
-/// Errands at a time. Servers that do not answer hold one for the whole of its deadline.
-const AT_A_TIME: usize = 64;
+/// Errands at a time that need no server.
+const HERE_AT_A_TIME: usize = 8;
+/// Seconds of processor time for one.
+const PROCESSOR_TIME: u64 = 120;
 /// What an administrator may set for the service and the child needs: proxies and authorities.
 const PASSED_ON: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -47,6 +49,7 @@ pub(crate) enum Task {
     Checkout(Checkout),
     Prune(Prune),
     Record(Record),
+    Tidy(RepositoryName),
 }
 
 impl Task {
@@ -55,7 +58,8 @@ impl Task {
             Self::Fetch(Fetch { repository, .. })
             | Self::Checkout(Checkout { repository, .. })
             | Self::Prune(Prune { repository, .. })
-            | Self::Record(Record { repository, .. }) => repository,
+            | Self::Record(Record { repository, .. })
+            | Self::Tidy(repository) => repository,
         }
     }
 }
@@ -72,11 +76,13 @@ struct Errand {
 #[derive(Debug, Clone)]
 pub struct Errands {
     pub(crate) root: PathBuf,
-    credentials: Option<PathBuf>,
-    program: String,
+    pub(crate) credentials: Option<PathBuf>,
+    pub(crate) program: String,
     bounds: Bounds,
-    patience: Duration,
-    places: Arc<Semaphore>,
+    pub(crate) patience: Duration,
+    pub(crate) servers: Lanes<Server>,
+    pub(crate) looks: Arc<Looks>,
+    here: Arc<Semaphore>,
 }
 
 impl Errands {
@@ -90,7 +96,9 @@ impl Errands {
             program: "/proc/self/exe".to_owned(),
             bounds: Bounds::default(),
             patience: Duration::from_secs(60),
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
+            looks: Arc::default(),
+            here: Arc::new(Semaphore::new(HERE_AT_A_TIME)),
         }
     }
 
@@ -118,38 +126,47 @@ impl Errands {
         Self { patience, ..self }
     }
 
-    /// Does one errand. The child and what it started are killed when the deadline is over or nobody waits any more.
-    pub(crate) async fn run<R: DeserializeOwned>(&self, task: Task) -> Result<R, Error> {
+    /// Does an errand that needs no server.
+    pub(crate) async fn run_here<R: DeserializeOwned>(&self, task: Task) -> Result<R, Error> {
         // The semaphore is never closed.
-        let _place = self.places.acquire().await;
+        let _place = self.here.acquire().await;
+        self.run(task, Instant::now() + self.patience).await
+    }
+
+    /// Does one errand. The child and what it started are killed when the deadline is over or nobody waits any more.
+    pub(crate) async fn run<R: DeserializeOwned>(&self, task: Task, until: Instant) -> Result<R, Error> {
         let (root, credentials) = (self.root.clone(), self.credentials.clone());
         let errand = Errand { root, credentials, bounds: self.bounds, task };
         let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
         let Errand { task, .. } = errand;
-        let answer = self.child(&task).input(request).run().await.map_err(|cause| no_answer(&task, cause))?;
+        let answer = self.child(&task, until).input(request).run().await.map_err(|cause| no_answer(&task, cause))?;
         let answer: Result<Value, Error> =
             serde_json::from_str(&answer).map_err(|cause| failed(&task, cause.to_string()))?;
         serde_json::from_value(answer?).map_err(|cause| failed(&task, cause.to_string()))
     }
 
-    fn child(&self, task: &Task) -> Command {
+    fn child(&self, task: &Task, until: Instant) -> Command {
         let child = Command::new(&self.program)
             .arg(ARGUMENT)
             .in_group()
-            .within(self.patience)
+            .within(until.saturating_duration_since(Instant::now()))
             .env("GIT_CONFIG_GLOBAL", Place::new(&self.root, task.repository()).git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             // Arenas count as address space, however little of them is used.
             .env("MALLOC_ARENA_MAX", "2");
-        let set = PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let child = set.fold(child, |child, (name, value)| child.env(name, value));
+        let child = passed_on().fold(child, |child, (name, value)| child.env(name, value));
         match Credentials::new(self.credentials.as_deref(), task.repository()).authorities() {
             Some(path) => child.env("SSL_CERT_FILE", path),
             None => child,
         }
     }
+}
+
+/// What of the service's environment a child has, too.
+pub(crate) fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
+    PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 fn failed(task: &Task, reason: String) -> Error {
@@ -162,20 +179,26 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             let reason = format!("it has not sent everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
-        (CommandError::TimedOut { seconds, .. }, Task::Checkout(_) | Task::Prune(_) | Task::Record(_)) => {
+        (CommandError::TimedOut { seconds, .. }, Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_)) => {
             failed(task, format!("it was ended after {seconds} s"))
         }
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
+        (CommandError::Failed { stderr, .. }, _) if stderr.contains(NO_MEMORY) => {
+            failed(task, format!("it takes more than {} MiB of memory", MEMORY >> 20))
+        }
         (CommandError::Failed { status, stderr, .. }, _) => {
             failed(task, format!("its child ended ({status}) {stderr}"))
         }
     }
 }
 
+/// What Rust says last when the kernel gives no more memory (std::alloc::handle_alloc_error).
+const NO_MEMORY: &str = "memory allocation of";
+
 /// Does the errand on standard input.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = confine().and_then(|()| {
+    let done = confine(Some(PROCESSOR_TIME)).and_then(|()| {
         let mut request = Vec::new();
         io::stdin().read_to_end(&mut request)?;
         let errand = serde_json::from_slice(&request)?;
@@ -189,26 +212,6 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Bounds what this process may use, and how long it may outlive the service that started it.
-fn confine() -> io::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
-    // A file that grows too large is an error of the write, not the end of the process.
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGXFSZ);
-    blocked.thread_block()?;
-    let limits = [
-        (Resource::RLIMIT_AS, 2 << 30),
-        (Resource::RLIMIT_FSIZE, 1 << 30),
-        (Resource::RLIMIT_CPU, 120),
-        (Resource::RLIMIT_NOFILE, 1024),
-        (Resource::RLIMIT_CORE, 0),
-    ];
-    for (resource, limit) in limits {
-        setrlimit(resource, limit, limit)?;
-    }
-    Ok(())
 }
 
 fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value, Error> {
@@ -232,6 +235,9 @@ fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value,
         Task::Record(call) => record(&place, call)
             .map(|changed| to_value(&Changed { changed }))
             .map_err(|cause| record_error(call, &cause)),
+        Task::Tidy(repository) => {
+            tidy(&place).map(|changed| to_value(&Changed { changed })).map_err(|cause| tidy_error(repository, &cause))
+        }
     }
 }
 
@@ -279,6 +285,10 @@ fn record_error(call: &Record, cause: &RecordError) -> Error {
             Error::Failed { action: format!("write the history of {}", call.repository), reason: runtime::chain(cause) }
         }
     }
+}
+
+fn tidy_error(repository: &RepositoryName, cause: &TidyError) -> Error {
+    Error::Failed { action: format!("tidy the mirror of {repository}"), reason: runtime::chain(cause) }
 }
 
 pub(crate) fn file_error(action: &str, cause: &FileError) -> Error {

@@ -85,7 +85,7 @@ pub(crate) fn fetch(place: &Place, call: &Fetch, credentials: &Credentials<'_>) 
     };
     let held = place.record();
     let signed = judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref()))?;
-    let Tip { revision, .. } = tip;
+    let Tip { object, revision } = tip;
     let changed = held.as_ref().is_none_or(|held| held.reference != *reference || held.revision != revision);
     let signer = signed.as_ref().map(|signed| signed.signer.clone());
     // Not flushed: a mirror is a cache. After a power failure it is fetched again if it lacks what its record says.
@@ -93,6 +93,8 @@ pub(crate) fn fetch(place: &Place, call: &Fetch, credentials: &Credentials<'_>) 
         url: url.clone(),
         reference: reference.clone(),
         revision: revision.clone(),
+        object: Some(object.to_string()),
+        floor: call.floor.clone(),
         signed,
     })?;
     Ok(Fetched { revision, changed, signer })
@@ -179,23 +181,13 @@ fn replace(
     drop(repository);
     discard(&place.mirror())?;
     fs::rename(&fresh, place.mirror()).map_err(FileError::new("rename", &fresh))?;
+    crate::tidy::note_size(place)?;
     Ok(tip)
 }
 
 /// Opens a mirror. Only its own configuration counts, which nobody but us writes.
 pub(crate) fn open_mirror(mirror: &Path) -> Result<Repository, Box<gix::Error>> {
     gix::open_opts(mirror, options()).map_err(Box::new)
-}
-
-fn same_server(asking: &gix::bstr::BStr, url: &RepositoryUrl) -> bool {
-    match (gix::url::parse(asking), gix::url::parse(url.as_str())) {
-        (Ok(asking), Ok(url)) => {
-            asking.scheme == url.scheme
-                && asking.host() == url.host()
-                && asking.port_or_default() == url.port_or_default()
-        }
-        _ => false,
-    }
 }
 
 /// How a mirror is opened to fetch into it.
@@ -211,7 +203,8 @@ fn options() -> Options {
     Options::isolated().with(Trust::Full).open_path_as_is(true).config_overrides([
         // The child's memory is bounded, and other fetches go on beside this one.
         "pack.threads=2",
-        "gitoxide.objects.allocLimit=536870912",
+        // A file of 64 MiB that is stored as a difference to one like it.
+        "gitoxide.objects.allocLimit=201326592",
         "gc.auto=0",
         "core.logAllRefUpdates=false",
     ])
@@ -233,7 +226,6 @@ fn receive(
                 .with_refspecs(Some(format!("+{reference}:{reference}").as_str()), Direction::Fetch)
         })
         .map_err(unreachable)?;
-    // Nobody is there to be asked, and no helper program is to be run.
     let asked = Cell::new(false);
     let login = match url.as_str().starts_with("https://") {
         true => credentials.https_login().map_err(|cause| Fault::Final(FetchError::Unreachable(cause.to_string())))?,
@@ -241,15 +233,7 @@ fn receive(
     };
     let connection = crate::transport::connect(&remote).map_err(unreachable)?.with_credentials(|action| {
         asked.set(true);
-        let gix::credentials::helper::Action::Get(context) = action else { return Ok(None) };
-        // A server may send us to another, which is not to have what this one has.
-        if !context.url.as_ref().is_some_and(|asking| same_server(asking.as_ref(), url)) {
-            return Ok(None);
-        }
-        Ok(login.clone().map(|(username, password)| gix::credentials::protocol::Outcome {
-            identity: gix::sec::identity::Account { username, password, oauth_refresh_token: None },
-            next: context.into(),
-        }))
+        Ok(crate::transport::identify(action, url.as_str(), login.as_ref()))
     });
     let prepared = connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default()).map_err(|cause| {
         if asked.get() { Fault::Final(FetchError::Unreachable(ASKED.to_owned())) } else { unreachable(cause) }
@@ -293,12 +277,12 @@ fn remove_in_the_way(mirror: &Repository, reference: &Reference) -> Result<(), g
     Ok(())
 }
 
-/// Removes what a killed fetch leaves in a mirror: locks of references and half-received packs. The lock of the place is
+/// Removes what a killed fetch or tidying leaves in a mirror: locks of references and half-received packs. The lock of the place is
 /// held, so that nobody else's are met.
 pub(crate) fn remove_stale(directory: &Path) -> Result<(), FileError> {
     for name in names_in(directory)? {
         let path = directory.join(&name);
-        if name.ends_with(".lock") || name.starts_with(".tmp") {
+        if name.ends_with(".lock") || [".tmp", "tmp_"].iter().any(|begins| name.starts_with(begins)) {
             crate::prune::remove_tree(&path)?;
         } else if path.is_dir() {
             remove_stale(&path)?;

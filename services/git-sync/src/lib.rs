@@ -1,15 +1,22 @@
 //! Mirrors repositories and makes immutable checkouts of their commits. The service answers calls; the work with what a
-//! server sent is done by a bounded child, one per errand, that is killed when it takes too long.
+//! server sent is done by a bounded child, one per errand, that is killed when it takes too long. One more child only asks servers what is
+//! new, for all.
 
 mod checkout;
 pub mod client;
+mod confine;
 mod credentials;
 pub mod errand;
 mod fetch;
+mod glance;
+pub mod looker;
+mod looks;
 mod place;
 mod prune;
+mod quiet;
 mod record;
 mod session;
+mod tidy;
 mod transport;
 mod tree;
 mod trust;

@@ -1,7 +1,7 @@
 //! `git-sync` is the service; `git-sync REPOSITORY` asks the orchestrator to sync one repository; the service runs itself
-//! once more for each errand.
+//! once more for each errand, and once to look at servers.
 
-use git_sync::{Errands, ROOT, Session, client, errand};
+use git_sync::{Errands, ROOT, Session, client, errand, looker};
 use interfaces::git_sync::CONTRACT;
 use runtime::{Identify, Options, caller::HostUsers};
 use std::{path::Path, process::ExitCode};
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
                 .map_err(std::io::Error::other)
         }),
         (Some(errand::ARGUMENT), None) => errand::main(),
+        (Some(looker::ARGUMENT), None) => looker::main(),
         (Some(repository), None) => runtime::run("git-sync", client::sync(repository)),
         (_, Some(_)) => {
             eprintln!("usage: git-sync [REPOSITORY]");

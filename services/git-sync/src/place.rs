@@ -3,6 +3,7 @@
 
 use crate::prune::remove_tree;
 use host::files::{self, FileError};
+use interfaces::git_sync::{Fetch, Fetched};
 use model::{
     Reference, RepositoryUrl, Revision,
     names::RepositoryName,
@@ -22,8 +23,31 @@ pub(crate) struct Record {
     pub(crate) url: RepositoryUrl,
     pub(crate) reference: Reference,
     pub(crate) revision: Revision,
+    /// The object that the reference names: the commit, or a tag.
+    #[serde(default)]
+    pub(crate) object: Option<String>,
+    /// The commit that was found in its history.
+    #[serde(default)]
+    pub(crate) floor: Option<Revision>,
     /// Whose signature was found, and for what.
     pub(crate) signed: Option<Signed>,
+}
+
+impl Record {
+    /// What a fetch would give, if the reference names `object` still and everything that is asked was judged then.
+    pub(crate) fn answer(&self, call: &Fetch, object: &str) -> Option<Fetched> {
+        let same = self.url == call.url && self.reference == call.reference && self.object.as_deref() == Some(object);
+        let floor = call.floor.as_ref();
+        let goes_on = floor.is_none_or(|floor| *floor == self.revision || self.floor.as_ref() == Some(floor));
+        let signer = match &call.trust {
+            None => None,
+            Some(trust) => {
+                let signed = self.signed.as_ref().filter(|signed| signed.object == object && signed.trust == *trust)?;
+                Some(signed.signer.clone())
+            }
+        };
+        (same && goes_on).then(|| Fetched { revision: self.revision.clone(), changed: false, signer })
+    }
 }
 
 /// A signature that was judged once and need not be again.
@@ -67,6 +91,11 @@ impl Place {
     /// A mirror that is being filled to take the place of the other.
     pub(crate) fn fresh_mirror(&self) -> PathBuf {
         self.directory.join(".new-mirror.git")
+    }
+
+    /// How large the mirror was when it held nothing but what is needed.
+    pub(crate) fn tidy_size(&self) -> PathBuf {
+        self.directory.join("tidy-size")
     }
 
     /// Keys for those who judge a signature, while they do.
@@ -158,4 +187,59 @@ pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>, FileError> {
 /// Flushes the names in a directory to disk.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), FileError> {
     File::open(directory).and_then(|open| open.sync_all()).map_err(FileError::new("flush", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::signer::Signer;
+
+    #[test]
+    fn a_record_answers_what_was_judged_and_nothing_else() {
+        let revision = |digit: &str| digit.repeat(40).parse::<Revision>().unwrap();
+        let call = Fetch {
+            repository: "web".parse().unwrap(),
+            url: "git://h/web".parse().unwrap(),
+            reference: Reference::main(),
+            trust: None,
+            floor: None,
+        };
+        let trust = Trust { signers: vec![Signer::named("alice".parse().unwrap())], revoked: Vec::new() };
+        let object = "c".repeat(40);
+        let signed = Signed { object: object.clone(), trust: trust.clone(), signer: "alice".parse().unwrap() };
+        let record = Record {
+            url: call.url.clone(),
+            reference: call.reference.clone(),
+            revision: revision("c"),
+            object: Some(object.clone()),
+            floor: Some(revision("b")),
+            signed: Some(signed),
+        };
+        let good = [
+            call.clone(),
+            Fetch { floor: Some(revision("b")), ..call.clone() },
+            Fetch { floor: Some(revision("c")), ..call.clone() },
+            Fetch { trust: Some(trust.clone()), ..call.clone() },
+        ];
+        for call in good {
+            let answer = record.answer(&call, &object).unwrap();
+            assert_eq!((answer.revision, answer.changed), (revision("c"), false));
+            assert_eq!(answer.signer.is_some(), call.trust.is_some());
+        }
+        let other = Trust { revoked: Vec::new(), signers: Vec::new() };
+        let bad = [
+            Fetch { floor: Some(revision("a")), ..call.clone() },
+            Fetch { trust: Some(other), ..call.clone() },
+            Fetch { url: "git://h/mail".parse().unwrap(), ..call.clone() },
+            Fetch { reference: "refs/heads/other".parse().unwrap(), ..call.clone() },
+        ];
+        for call in bad {
+            assert_eq!(record.answer(&call, &object), None, "{call:?}");
+        }
+        assert_eq!(record.answer(&call, &"d".repeat(40)), None);
+        let unsigned = Record { signed: None, ..record.clone() };
+        assert_eq!(unsigned.answer(&Fetch { trust: Some(trust), ..call.clone() }, &object), None);
+        // Written before objects were remembered.
+        assert_eq!(Record { object: None, ..record }.answer(&call, &object), None);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::{
     errand::{Errands, Task, file_error},
     place::Place,
+    quiet::Quiet,
 };
 use host::{files::FileError, turns::Turns};
 use interfaces::{
@@ -18,13 +19,14 @@ use tracing::info;
 pub struct Session {
     errands: Errands,
     turns: Turns<RepositoryName>,
+    quiet: Quiet,
 }
 
 impl Session {
     /// A session whose work is done by `errands`.
     #[must_use]
     pub fn new(errands: Errands) -> Self {
-        Self { errands, turns: Turns::default() }
+        Self { errands, turns: Turns::default(), quiet: Quiet::default() }
     }
 
     /// Fetches a reference into the repository's mirror.
@@ -34,9 +36,11 @@ impl Session {
     pub async fn fetch(&self, call: Fetch) -> Result<Fetched, Error> {
         let (repository, reference) = (call.repository.clone(), call.reference.clone());
         let _turn = self.turns.take(&repository).await;
-        let fetched: Fetched = self.errands.run(Task::Fetch(call)).await?;
+        let fetched = self.errands.fetch(call, async || self.quiet.end(&repository).await).await?;
         if fetched.changed {
             info!(%repository, %reference, revision = %fetched.revision, "fetched");
+        } else {
+            self.quiet.begin(&self.errands, &repository);
         }
         Ok(fetched)
     }
@@ -48,7 +52,13 @@ impl Session {
     pub async fn checkout(&self, call: Checkout) -> Result<CheckedOut, Error> {
         let (repository, revision) = (call.repository.clone(), call.revision.clone());
         let _turn = self.turns.take(&repository).await;
-        let checked_out: CheckedOut = self.errands.run(Task::Checkout(call)).await?;
+        // A checkout is whole and on disk before it has its name.
+        let there = Place::new(&self.errands.root, &repository).checkout(&revision);
+        if there.is_dir() {
+            return Ok(CheckedOut { path: there.display().to_string(), changed: false });
+        }
+        self.quiet.end(&repository).await;
+        let checked_out: CheckedOut = self.errands.run_here(Task::Checkout(call)).await?;
         if checked_out.changed {
             info!(%repository, %revision, "checked out");
         }
@@ -62,10 +72,12 @@ impl Session {
     pub async fn prune(&self, call: Prune) -> Result<Changed, Error> {
         let (repository, kept) = (call.repository.clone(), call.keep.len());
         let _turn = self.turns.take(&repository).await;
-        let pruned: Changed = self.errands.run(Task::Prune(call)).await?;
+        self.quiet.end(&repository).await;
+        let pruned: Changed = self.errands.run_here(Task::Prune(call)).await?;
         if pruned.changed {
             info!(%repository, kept, "removed checkouts");
         }
+        self.quiet.begin(&self.errands, &repository);
         Ok(pruned)
     }
 

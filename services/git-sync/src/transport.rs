@@ -3,18 +3,29 @@
 
 use gix::{
     Error, Remote,
-    protocol::transport::client::{
-        blocking_io::Transport,
-        git::{ConnectMode, blocking_io::Connection},
+    bstr::BStr,
+    credentials::{helper::Action, protocol::Outcome},
+    protocol::transport::{
+        Protocol,
+        client::{
+            TransportWithoutIO,
+            blocking_io::{
+                Transport,
+                http::{self, GetResponse, Http, PostBodyDataKind, PostResponse, reqwest},
+            },
+            git::{ConnectMode, blocking_io::Connection},
+        },
     },
     remote::Direction,
     url::Scheme,
 };
 use rustix::net::sockopt::set_tcp_quickack;
 use std::{
+    any::Any,
     io::{self, BufReader, Read},
     net::{TcpStream, ToSocketAddrs},
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 type Connected<'a, 'r> = gix::remote::Connection<'a, 'static, 'r, Box<dyn Transport + Send>>;
@@ -24,41 +35,157 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// git-daemon(1).
 const PORT: u16 = 9418;
 
+/// How long a server may take, and how much it may say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) until: Instant,
+    pub(crate) bytes: u64,
+}
+
+impl Bound {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
 /// Connects to the server of `remote`.
 pub(crate) fn connect<'a, 'r>(remote: &'a Remote<'r>) -> Result<Connected<'a, 'r>, Error> {
     let (url, version) = remote.sanitized_url_and_version(Direction::Fetch)?;
-    let (Scheme::Git, Some(host)) = (&url.scheme, url.host()) else { return remote.connect(Direction::Fetch) };
-    let open = || -> io::Result<(BufReader<Prompt>, TcpStream)> {
-        let stream = dial(host, url.port.unwrap_or(PORT))?;
-        stream.set_nodelay(true)?;
-        Ok((BufReader::new(Prompt(stream.try_clone()?)), stream))
+    if url.scheme != Scheme::Git {
+        return remote.connect(Direction::Fetch);
+    }
+    let transport = daemon(&url, version, None).map_err(Error::from_error)?;
+    Ok(remote.to_connection_with_transport(transport))
+}
+
+/// Connects to a git:// or http(s):// server that may not take longer or say more than this.
+pub(crate) fn connect_within(url: &gix::Url, bound: Bound) -> Result<Box<dyn Transport + Send>, Error> {
+    if url.scheme == Scheme::Git {
+        return daemon(url, Protocol::V2, Some(bound)).map_err(Error::from_error);
+    }
+    let patience = bound.left().map_err(Error::from_error)?;
+    let client = reqwest::Options {
+        configure_client: Some(Box::new(move |client| Ok(client.timeout(patience).connect_timeout(patience)))),
+        configure_request: None,
     };
-    let (read, write) = open().map_err(Error::from_error)?;
+    let options = http::Options { backend: Some(Arc::new(Mutex::new(client))), ..http::Options::default() };
+    let remote = Counted { remote: reqwest::Remote::default(), bytes: bound.bytes };
+    let mut transport = http::connect_http(remote, url.clone(), Protocol::V2, false);
+    transport.configure(&options)?;
+    Ok(Box::new(transport))
+}
+
+fn daemon(url: &gix::Url, version: Protocol, bound: Option<Bound>) -> io::Result<Box<dyn Transport + Send>> {
+    let host = url.host().ok_or(io::ErrorKind::InvalidInput)?;
+    let stream = dial(host, url.port.unwrap_or(PORT), bound)?;
+    stream.set_nodelay(true)?;
+    let read = BufReader::new(Prompt { stream: stream.try_clone()?, bound });
     let server = Some((host, url.port));
-    let transport = Connection::new(read, write, version, url.path.clone(), server, ConnectMode::Daemon, false);
-    Ok(remote.to_connection_with_transport(Box::new(transport)))
+    Ok(Box::new(Connection::new(read, stream, version, url.path.clone(), server, ConnectMode::Daemon, false)))
 }
 
 /// A stream that acknowledges at once what it reads, so that a server that waits for that goes on.
-struct Prompt(TcpStream);
+struct Prompt {
+    stream: TcpStream,
+    bound: Option<Bound>,
+}
 
 impl Read for Prompt {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = match &self.bound {
+            Some(bound) => {
+                // A server that says a little now and then does not get more time by it.
+                self.stream.set_read_timeout(Some(bound.left()?))?;
+                buffer.len().min(usize::try_from(bound.bytes).unwrap_or(usize::MAX))
+            }
+            None => buffer.len(),
+        };
         // The kernel forgets it from time to time (tcp(7), TCP_QUICKACK).
-        set_tcp_quickack(&self.0, true)?;
-        self.0.read(buffer)
+        set_tcp_quickack(&self.stream, true)?;
+        let read = self.stream.read(&mut buffer[..most])?;
+        if let Some(bound) = &mut self.bound {
+            bound.bytes -= read as u64;
+        }
+        Ok(read)
     }
 }
 
 /// The first of the host's addresses that answers.
-fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+fn dial(host: &str, port: u16, bound: Option<Bound>) -> io::Result<TcpStream> {
     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
     // A literal IPv6 address is in brackets in an address, and not in a name to look up.
     for address in (host.trim_matches(['[', ']']), port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+        let patience = bound.map_or(Ok(PATIENCE), |bound| bound.left())?;
+        match TcpStream::connect_timeout(&address, patience.min(PATIENCE)) {
             Ok(stream) => return Ok(stream),
             Err(cause) => refused = cause,
         }
     }
     Err(refused)
+}
+
+/// A client for HTTP that reads so much of each answer and no more.
+struct Counted {
+    remote: reqwest::Remote,
+    bytes: u64,
+}
+
+impl Http for Counted {
+    type Headers = io::Take<<reqwest::Remote as Http>::Headers>;
+    type ResponseBody = io::Take<<reqwest::Remote as Http>::ResponseBody>;
+    type PostBody = <reqwest::Remote as Http>::PostBody;
+
+    fn get(
+        &mut self,
+        url: &str,
+        base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<GetResponse<Self::Headers, Self::ResponseBody>, Error> {
+        let GetResponse { headers, body } = self.remote.get(url, base_url, headers)?;
+        Ok(GetResponse { headers: headers.take(self.bytes), body: body.take(self.bytes) })
+    }
+
+    fn post(
+        &mut self,
+        url: &str,
+        base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+        body: PostBodyDataKind,
+    ) -> Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>, Error> {
+        let PostResponse { post_body, headers, body } = self.remote.post(url, base_url, headers, body)?;
+        Ok(PostResponse { post_body, headers: headers.take(self.bytes), body: body.take(self.bytes) })
+    }
+
+    fn configure(&mut self, config: &dyn Any) -> Result<(), Error> {
+        self.remote.configure(config)
+    }
+
+    fn redirected_base_url(&self) -> Option<String> {
+        self.remote.redirected_base_url()
+    }
+}
+
+/// Gives `login` to the server of `url`. It may send us to another, which is not to have what this one has. Nobody is there
+/// to be asked, and no helper program is to be run.
+pub(crate) fn identify(action: Action, url: &str, login: Option<&(String, String)>) -> Option<Outcome> {
+    let Action::Get(context) = action else { return None };
+    if !context.url.as_ref().is_some_and(|asking| same_server(asking.as_ref(), url)) {
+        return None;
+    }
+    login.cloned().map(|(username, password)| Outcome {
+        identity: gix::sec::identity::Account { username, password, oauth_refresh_token: None },
+        next: context.into(),
+    })
+}
+
+fn same_server(asking: &BStr, url: &str) -> bool {
+    match (gix::url::parse(asking), gix::url::parse(url)) {
+        (Ok(asking), Ok(url)) => {
+            asking.scheme == url.scheme
+                && asking.host() == url.host()
+                && asking.port_or_default() == url.port_or_default()
+        }
+        _ => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! Commits and servers that are made to do harm.
 
-use crate::scene::{Scene, checkout, errands_of, fetch, until};
+use crate::scene::{Daemon, Scene, checkout, errands_of, falls_silent, fetch, until};
 use git_sync::{Bounds, Session};
 use interfaces::git_sync::{Error, Fetch, List};
 use model::names::RepositoryName;
@@ -104,8 +104,11 @@ async fn a_server_that_hangs_costs_its_deadline_and_no_process() {
     }
     // Another repository is not held up, and one that is no longer waited for leaves nothing either.
     let patient = scene.session();
+    let daemon = Daemon::start(&scene);
+    scene.push_file("0");
     let waiting = tokio::spawn({
-        let (patient, call) = (patient.clone(), fetch(&format!("git://127.0.0.1:{port}/a")));
+        let silent = falls_silent(daemon.port, 1);
+        let (patient, call) = (patient.clone(), fetch(&format!("git://127.0.0.1:{silent}/web.git")));
         async move { patient.fetch(call).await }
     });
     until(|| !errands_of(&scene.state()).is_empty()).await;

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod looks;
 mod record;
 mod recovery;
 mod scene;
 mod service;
+mod tidy;
 mod trust;

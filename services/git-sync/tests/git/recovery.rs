@@ -1,8 +1,8 @@
 //! What a kill or a damage leaves, the next call makes good.
 
-use crate::scene::{Scene, checkout, errands_of, fetch, fetched, prune, until};
+use crate::scene::{Daemon, Scene, checkout, errands_of, falls_silent, fetch, fetched, most_memory, prune, until};
 use interfaces::git_sync::Error;
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 #[tokio::test]
 async fn a_killed_errand_is_made_good_by_the_next() {
@@ -11,14 +11,16 @@ async fn a_killed_errand_is_made_good_by_the_next() {
     let first = scene.push_file("1");
     session.fetch(fetch(&scene.url())).await.unwrap();
     let web = scene.state().join("web");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let hangs = format!("git://127.0.0.1:{}/a", listener.local_addr().unwrap().port());
+    let daemon = Daemon::start(&scene);
+    let hangs = format!("git://127.0.0.1:{}/web.git", falls_silent(daemon.port, 1));
     let killed = tokio::spawn({
         let session = session.clone();
         async move { session.fetch(fetch(&hangs)).await }
     });
     until(|| !errands_of(&scene.state()).is_empty()).await;
     for pid in errands_of(&scene.state()) {
+        // The program that starts it has none of its limits for a moment.
+        until(|| most_memory(pid) == 256 << 20).await;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     assert!(matches!(killed.await.unwrap(), Err(Error::Failed { .. })));

@@ -6,7 +6,7 @@ use model::{Revision, names::RepositoryName};
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -189,6 +189,31 @@ impl Drop for Daemon {
     }
 }
 
+/// A server that lets the first `answered` connections through to another, and never answers the others.
+pub(crate) fn falls_silent(to: u16, answered: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for (index, stream) in listener.incoming().enumerate() {
+            let stream = stream.unwrap();
+            if index >= answered {
+                held.push(stream);
+                continue;
+            }
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            for (mut from, mut to) in [(stream.try_clone().unwrap(), server.try_clone().unwrap()), (server, stream)] {
+                std::thread::spawn(move || {
+                    // Either may hang up first.
+                    std::io::copy(&mut from, &mut to).ok();
+                    to.shutdown(std::net::Shutdown::Write).ok();
+                });
+            }
+        }
+    });
+    port
+}
+
 /// The errands that are running below a state directory, by what their environment says.
 pub(crate) fn errands_of(state: &Path) -> Vec<i32> {
     let state = state.display().to_string();
@@ -197,6 +222,13 @@ pub(crate) fn errands_of(state: &Path) -> Vec<i32> {
     };
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(of).collect()
+}
+
+/// How much memory of its own the kernel gives a process.
+pub(crate) fn most_memory(pid: i32) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
+    limit.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 pub(crate) async fn until(condition: impl Fn() -> bool) {

@@ -118,6 +118,19 @@ impl Command {
         started.map_err(|cause| CommandError::Start { program: self.program, cause })
     }
 
+    /// Starts it to be asked and to answer in lines, for as long as what it writes is held.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn converse(mut self) -> Result<(process::ChildStdin, Lines), CommandError> {
+        self.inner.stdin(Stdio::piped()).stderr(Stdio::null());
+        let started = self.inner.spawn().and_then(|mut child| {
+            let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            Ok((input, Lines::of(child)?))
+        });
+        started.map_err(|cause| CommandError::Start { program: self.program, cause })
+    }
+
     /// Runs it to its end and returns what it wrote to standard output.
     ///
     /// # Errors
@@ -218,6 +231,20 @@ mod tests {
         let ended =
             tokio::task::spawn_blocking(move || std::io::Read::read(&mut std::fs::File::from(reader), &mut [0]));
         assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap().unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_program_answers_while_it_is_held() {
+        use tokio::io::AsyncWriteExt;
+        let (mut input, mut output) = Command::new("cat").converse().unwrap();
+        for word in ["one", "two"] {
+            input.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+            assert_eq!(output.next(10).await.unwrap(), word.as_bytes());
+        }
+        drop(output);
+        while input.write_all(b"x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

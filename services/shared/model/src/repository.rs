@@ -73,6 +73,44 @@ impl RepositoryUrl {
     }
 }
 
+/// A server by host and port, or this host's own files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Server(String);
+
+impl Server {
+    /// Whether it is this host's own files.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_here() { "this host" } else { &self.0 })
+    }
+}
+
+impl RepositoryUrl {
+    /// The server that is asked for it.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let port = match scheme {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            // git-daemon(1)
+            "git" => 9418,
+            _ => return Server(String::new()),
+        };
+        Server(if has_port { host } else { format!("{host}:{port}") })
+    }
+}
+
 impl Reference {
     /// The branch that is followed when nobody says otherwise.
     #[must_use]
@@ -158,6 +196,22 @@ mod tests {
             "https://h/https://user:secret@h/a",
         ] {
             assert!(bad.parse::<RepositoryUrl>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_server_is_its_host_and_port() {
+        for (url, server) in [
+            ("https://Git.example.org/a.git", "git.example.org:443"),
+            ("http://h:8080/a", "h:8080"),
+            ("git://h/a", "h:9418"),
+            ("ssh://git@h/a", "h:22"),
+            ("ssh://other@h:22/b", "h:22"),
+            ("git://[::1]/a", "[::1]:9418"),
+            ("git://[::1]:80/a", "[::1]:80"),
+            ("file:///srv/git/a", "this host"),
+        ] {
+            assert_eq!(url.parse::<RepositoryUrl>().unwrap().server().to_string(), server, "{url}");
         }
     }
 

@@ -1,0 +1,32 @@
+//! What a child of ours may use, and how long it may outlive the service that started it.
+
+use nix::sys::{
+    prctl::set_pdeathsig,
+    resource::{Resource, setrlimit},
+    signal::{SigSet, Signal},
+};
+use std::io;
+
+/// Memory of its own that a child may have, in bytes.
+pub(crate) const MEMORY: u64 = 256 << 20;
+
+/// Bounds this process, which ends with the one that started it. Processor time is in seconds; None for who stays.
+pub(crate) fn confine(processor_time: Option<u64>) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // A file that grows too large is an error of the write, not the end of the process.
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block()?;
+    let limits = [
+        (Resource::RLIMIT_DATA, MEMORY),
+        // Packs are mapped, which is no memory of its own.
+        (Resource::RLIMIT_AS, 2 << 30),
+        (Resource::RLIMIT_FSIZE, 1 << 30),
+        (Resource::RLIMIT_NOFILE, 1024),
+        (Resource::RLIMIT_CORE, 0),
+    ];
+    for (resource, limit) in limits.into_iter().chain(processor_time.map(|seconds| (Resource::RLIMIT_CPU, seconds))) {
+        setrlimit(resource, limit, limit)?;
+    }
+    Ok(())
+}

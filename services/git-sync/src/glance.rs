@@ -1,0 +1,84 @@
+//! A fetch that may turn out to be none: the server is asked which object the reference names, and if that one was fetched
+//! and judged before and is checked out, the record answers.
+
+use crate::{
+    credentials::{Credentials, authorities_of_all},
+    errand::{Errands, Task, passed_on},
+    looker::{Found, Question},
+    place::Place,
+};
+use host::lanes::Silent;
+use interfaces::git_sync::{Error, Fetch, Fetched};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
+
+/// How long a server may take to say what a reference names.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Errands {
+    /// Fetches within one deadline, which begins when there is a place with the server. `about_to_write` comes before the
+    /// mirror is touched, which it is not if nothing was pushed.
+    pub(crate) async fn fetch(&self, call: Fetch, about_to_write: impl AsyncFnOnce()) -> Result<Fetched, Error> {
+        let unreachable = |reason| Error::RepositoryUnreachable { repository: call.repository.clone(), reason };
+        let place = self.servers.enter(&call.url.server()).await;
+        let place = place.map_err(|silent: Silent| unreachable(silent.to_string()))?;
+        let until = Instant::now() + self.patience;
+        match self.glance(&call, self.patience.min(PATIENCE)).await {
+            Found::Object(object) => {
+                place.answered();
+                if let Some(fetched) = self.known(&call, &object) {
+                    return Ok(fetched);
+                }
+            }
+            Found::Nothing => {
+                place.answered();
+                let Fetch { repository, reference, .. } = call;
+                return Err(Error::NoSuchReference { repository, reference });
+            }
+            Found::Silence => {
+                place.unanswered();
+                let seconds = self.patience.min(PATIENCE).as_secs();
+                return Err(unreachable(format!("it has not answered within {seconds} s")));
+            }
+            Found::Unreachable(reason) => return Err(unreachable(reason)),
+            Found::Unsure => {}
+        }
+        about_to_write().await;
+        let fetched = self.run(Task::Fetch(call), until).await;
+        match &fetched {
+            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
+            Ok(_) | Err(_) => place.answered(),
+        }
+        fetched
+    }
+
+    /// What the server says of the reference, if it is one that can be asked beside others.
+    async fn glance(&self, call: &Fetch, patience: Duration) -> Found {
+        let credentials = Credentials::new(self.credentials.as_deref(), &call.repository);
+        let asks = ["git://", "http://", "https://"].iter().any(|scheme| call.url.as_str().starts_with(scheme));
+        if !asks || credentials.has_own_authorities() {
+            return Found::Unsure;
+        }
+        let login = credentials.https_login_path().filter(|_| call.url.as_str().starts_with("https://"));
+        let question = Question {
+            id: 0,
+            url: call.url.clone(),
+            reference: call.reference.clone(),
+            login,
+            milliseconds: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+        };
+        let authorities = authorities_of_all(self.credentials.as_deref());
+        let environment: Vec<(&str, OsString)> =
+            passed_on().chain(authorities.map(|path| ("SSL_CERT_FILE", path.into()))).collect();
+        self.looks.look(&self.program, &environment, question, patience).await
+    }
+
+    /// What is known of the object. What is not checked out may be damaged, which an errand finds.
+    fn known(&self, call: &Fetch, object: &str) -> Option<Fetched> {
+        let place = Place::new(&self.root, &call.repository);
+        let fetched = place.record()?.answer(call, object)?;
+        place.checkout(&fetched.revision).is_dir().then_some(fetched)
+    }
+}

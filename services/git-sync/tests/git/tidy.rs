@@ -1,0 +1,117 @@
+//! Tidying: mirrors become small when nothing else goes on, and who pushes does not wait for it.
+
+use crate::scene::{Daemon, Scene, checkout, fetch, fetched, prune, until};
+use git_sync::Session;
+use interfaces::git_sync::Fetch;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+fn packs(web: &Path) -> usize {
+    fs::read_dir(web.join("mirror.git/objects/pack"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".pack"))
+        .count()
+}
+
+fn size(web: &Path) -> u64 {
+    fs::read_dir(web.join("mirror.git/objects/pack"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+/// Bytes that do not shrink.
+fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn the_packs_of_many_pushes_become_few_while_nothing_is_pushed() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let session = scene.session();
+    let web = scene.state().join("web");
+    let call = |floor| Fetch { floor, ..fetch(&daemon.url()) };
+    let mut last = None;
+    for index in 0..12 {
+        let blob = scene.blob(index.to_string().as_bytes());
+        let tree = scene.tree(&[("100644", &blob, b"metadata.json")]);
+        let parent: Vec<&str> = last.iter().flat_map(|last: &model::Revision| ["-p", last.as_str()]).collect();
+        let commit = scene.git(&[&["commit-tree", "-m", "change", &tree], &parent[..]].concat());
+        scene.git(&["update-ref", crate::scene::MAIN, &commit]);
+        let commit: model::Revision = commit.parse().unwrap();
+        assert_eq!(session.fetch(call(last.clone())).await, Ok(fetched(&commit, true)));
+        last = Some(commit);
+    }
+    assert_eq!(packs(&web), 12);
+    let last = last.unwrap();
+    session.checkout(checkout(&last)).await.unwrap();
+    assert_eq!(session.fetch(call(None)).await, Ok(fetched(&last, false)));
+    until(|| packs(&web) < 3).await;
+    let next = scene.push_file("next");
+    // Its history is another: the floor is still looked for, and still not in it.
+    assert!(session.fetch(call(Some(last))).await.is_err());
+    assert_eq!(session.fetch(call(None)).await, Ok(fetched(&next, true)));
+    session.checkout(checkout(&next)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_rewritten_branch_no_longer_names_goes() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let session = scene.session();
+    let web = scene.state().join("web");
+    let push = |length| {
+        let blob = scene.blob(&noise(length));
+        scene.push(&scene.tree(&[("100644", &blob, b"metadata.json")]))
+    };
+    let first = push(1000);
+    session.fetch(fetch(&daemon.url())).await.unwrap();
+    session.checkout(checkout(&first)).await.unwrap();
+    let mut most = 0;
+    for _ in 0..4 {
+        let commit = push(12 << 20);
+        session.fetch(fetch(&daemon.url())).await.unwrap();
+        session.checkout(checkout(&commit)).await.unwrap();
+        most = size(&web).max(most);
+        session.prune(prune(&[&first, &commit])).await.unwrap();
+    }
+    let last = push(1000);
+    session.fetch(fetch(&daemon.url())).await.unwrap();
+    session.checkout(checkout(&last)).await.unwrap();
+    session.prune(prune(&[&first, &last])).await.unwrap();
+    until(|| size(&web) < 40 << 20).await;
+    // What is checked out can be checked out again, wherever the branch is.
+    session.prune(prune(&[&last])).await.unwrap();
+    assert!(session.checkout(checkout(&first)).await.unwrap().changed);
+    let next = push(1000);
+    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&next, true)));
+}
+
+#[tokio::test]
+async fn who_pushes_does_not_wait_for_tidying() {
+    let scene = Scene::new();
+    let web = scene.state().join("web");
+    // Tidying hangs with the lock held and leaves what a kill of git repack leaves.
+    let (program, begun) = (scene.directory.path().join("program"), scene.directory.path().join("begun"));
+    let text = format!(
+        "#!/bin/sh\nread -r request\ncase $request in *'\"Tidy\"'*) touch {begun}\nexec flock {web}/lock sleep 1000;; esac\nprintf %s \"$request\" | {real} \"$@\"\n",
+        begun = begun.display(),
+        web = web.display(),
+        real = env!("CARGO_BIN_EXE_git-sync")
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let session = Session::new(scene.errands().with_program(program.to_str().unwrap()));
+    for index in 0..12 {
+        scene.push_file(&index.to_string());
+        session.fetch(fetch(&scene.url())).await.unwrap();
+    }
+    session.fetch(fetch(&scene.url())).await.unwrap();
+    until(|| begun.exists()).await;
+    fs::write(web.join("mirror.git/objects/pack/tmp_pack_XXXXXX"), "half").unwrap();
+    let commit = scene.push_file("pushed meanwhile");
+    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&commit, true)));
+    assert!(!web.join("mirror.git/objects/pack/tmp_pack_XXXXXX").exists());
+}
