@@ -15,6 +15,12 @@ object! {
     Fetch { repository: RepositoryName, url: RepositoryUrl, reference: Reference, trust: Option<Trust>, floor: Option<Revision> }
     /// What the reference names.
     Fetched { revision: Revision, changed: bool, signer: Option<SignerName> }
+    /// Looks at many references.
+    Look { repositories: Vec<Fetch> }
+    /// What was seen of one.
+    Looked { repository: RepositoryName, revision: Option<Revision>, path: Option<String>, unreachable: Option<String> }
+    /// What was seen.
+    Sight { repositories: Vec<Looked> }
     /// Makes a directory of a commit's files.
     Checkout { repository: RepositoryName, revision: Revision }
     /// Where the files are.
@@ -46,6 +52,7 @@ errors! {
 
 contract! { "io.bitbuilder.GitSync", "io.bitbuilder.GitSync.varlink", Error,
     Fetch => Fetched, Mutate, Ignored;
+    Look => Sight, Mutate, Required;
     Checkout => CheckedOut, Mutate, Ignored;
     Prune => Changed, Mutate, Ignored;
     Record => Changed, Mutate, Ignored;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures on a host of its own, each beside a named peer that is measured in the same run.
 
+mod many;
 mod memory;
 mod plan;
 mod push;
@@ -19,7 +20,8 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, plan, validate
+    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, plan, validate, git-noop,
+    /// git-sync-memory, reconcile-1000
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -52,11 +54,14 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 5] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
     ("idle-memory", memory::measure),
+    ("git-noop", many::looks),
+    ("git-sync-memory", many::memory),
+    ("reconcile-1000", many::reconcile),
     ("plan", plan::measure),
 ];
 

@@ -179,9 +179,10 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             let reason = format!("it has not sent everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
-        (CommandError::TimedOut { seconds, .. }, Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_)) => {
-            failed(task, format!("it was ended after {seconds} s"))
-        }
+        (
+            CommandError::TimedOut { seconds, .. },
+            Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_),
+        ) => failed(task, format!("it was ended after {seconds} s")),
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
         (CommandError::Failed { stderr, .. }, _) if stderr.contains(NO_MEMORY) => {
             failed(task, format!("it takes more than {} MiB of memory", MEMORY >> 20))

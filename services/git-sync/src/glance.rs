@@ -8,7 +8,7 @@ use crate::{
     place::Place,
 };
 use host::lanes::Silent;
-use interfaces::git_sync::{Error, Fetch, Fetched};
+use interfaces::git_sync::{Error, Fetch, Fetched, Looked};
 use std::{
     ffi::OsString,
     time::{Duration, Instant},
@@ -39,8 +39,7 @@ impl Errands {
             }
             Found::Silence => {
                 place.unanswered();
-                let seconds = self.patience.min(PATIENCE).as_secs();
-                return Err(unreachable(format!("it has not answered within {seconds} s")));
+                return Err(unreachable(self.silence()));
             }
             Found::Unreachable(reason) => return Err(unreachable(reason)),
             Found::Unsure => {}
@@ -52,6 +51,38 @@ impl Errands {
             Ok(_) | Err(_) => place.answered(),
         }
         fetched
+    }
+
+    /// Looks, and does nothing else.
+    pub(crate) async fn look(&self, call: Fetch) -> Looked {
+        let looked = |unreachable: Option<String>| Looked {
+            repository: call.repository.clone(),
+            revision: None,
+            path: None,
+            unreachable,
+        };
+        let place = match self.servers.enter(&call.url.server()).await {
+            Ok(place) => place,
+            Err(silent) => return looked(Some(silent.to_string())),
+        };
+        match self.glance(&call, self.patience.min(PATIENCE)).await {
+            Found::Object(object) => {
+                place.answered();
+                let Some(Fetched { revision, .. }) = self.known(&call, &object) else { return looked(None) };
+                let path = Place::new(&self.root, &call.repository).checkout(&revision).display().to_string();
+                Looked { revision: Some(revision), path: Some(path), ..looked(None) }
+            }
+            Found::Silence => {
+                place.unanswered();
+                looked(Some(self.silence()))
+            }
+            Found::Unreachable(reason) => looked(Some(reason)),
+            Found::Nothing | Found::Unsure => looked(None),
+        }
+    }
+
+    fn silence(&self) -> String {
+        format!("it has not answered within {} s", self.patience.min(PATIENCE).as_secs())
     }
 
     /// What the server says of the reference, if it is one that can be asked beside others.

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// How long a child may be late with an answer before it is taken for stuck.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 /// The longest answer.
 const LONGEST: usize = 4096;
 

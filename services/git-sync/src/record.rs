@@ -21,6 +21,8 @@ use model::{Revision, text::printable_lines};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
+/// Where the commits that count are named.
+const COUNT: &str = "refs/bitbuilder/";
 /// Where `git log --notes=bitbuilder` looks.
 const NOTES: &str = "refs/notes/bitbuilder";
 /// Of a note that grows longer the oldest lines go.
@@ -53,9 +55,14 @@ pub(crate) fn record(place: &Place, call: &Record) -> Result<bool, RecordError> 
     let mirror = open_mirror(&place.mirror()).map_err(RecordError::Mirror)?;
     let mut changed = false;
     for (name, revision) in [("wanted", &call.wanted), ("target", &call.target), ("verified", &call.verified)] {
-        changed |= point(&mirror, &format!("refs/bitbuilder/{name}"), revision.as_ref())?;
+        changed |= point(&mirror, &format!("{COUNT}{name}"), revision.as_ref())?;
     }
     Ok(annotate(&mirror, &call.events)? || changed)
+}
+
+/// Whether a reference of the mirror is one of those that are written here.
+pub(crate) fn wrote(reference: &str) -> bool {
+    reference == NOTES || reference.starts_with(COUNT)
 }
 
 /// Makes a reference name a commit, or nothing.

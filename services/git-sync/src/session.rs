@@ -5,14 +5,22 @@ use crate::{
     place::Place,
     quiet::Quiet,
 };
+use futures_util::Stream;
 use host::{files::FileError, turns::Turns};
 use interfaces::{
     Method,
-    git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Prune, Record, Repositories, Repository},
+    git_sync::{
+        Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Look, Prune, Record, Repositories, Repository,
+        Sight,
+    },
 };
 use model::names::RepositoryName;
-use runtime::{Answer, Call};
+use runtime::{Answer, Call, session::Continues};
+use tokio::task::JoinSet;
 use tracing::info;
+
+/// How many repositories one reply to a look shows at most.
+const MOST_SIGHTS: usize = 64;
 
 /// What is held, and who is working on it.
 #[derive(Debug, Clone)]
@@ -43,6 +51,35 @@ impl Session {
             self.quiet.begin(&self.errands, &repository);
         }
         Ok(fetched)
+    }
+
+    /// Looks at many references, and shows what was seen as it comes.
+    pub fn look(&self, call: Look) -> impl Stream<Item = Result<(Sight, Continues), Error>> + use<> {
+        let mut looks = JoinSet::new();
+        for wanted in call.repositories {
+            let session = self.clone();
+            looks.spawn(async move {
+                let looked = session.errands.look(wanted).await;
+                if looked.revision.is_some() {
+                    session.quiet.begin(&session.errands, &looked.repository);
+                }
+                looked
+            });
+        }
+        futures_util::stream::unfold(Some(looks), |looks| async {
+            let mut looks = looks?;
+            let mut repositories = Vec::new();
+            let mut next = looks.join_next().await;
+            let is_over = next.is_none();
+            // What came meanwhile goes with it.
+            while let Some(ended) = next {
+                // One that ended by itself is not named: it takes a Fetch.
+                repositories.extend(ended);
+                next = if repositories.len() < MOST_SIGHTS { looks.try_join_next() } else { None };
+            }
+            let continues = if is_over { Continues::No } else { Continues::Yes };
+            Some((Ok((Sight { repositories }, continues)), (!is_over).then_some(looks)))
+        })
     }
 
     /// Makes a directory with the files of a commit.
@@ -87,7 +124,8 @@ impl Session {
     /// Nothing was fetched, or this host failed.
     pub async fn record(&self, call: Record) -> Result<Changed, Error> {
         let _turn = self.turns.take(&call.repository).await;
-        self.errands.run(Task::Record(call)).await
+        self.quiet.end(&call.repository).await;
+        self.errands.run_here(Task::Record(call)).await
     }
 
     /// Shows what is on disk.
@@ -125,6 +163,7 @@ impl runtime::Session for Session {
     async fn call(&self, call: Call) -> Answer {
         match call.name() {
             Fetch::NAME => call.answer(|parameters: Fetch| self.fetch(parameters)).await,
+            Look::NAME => call.stream(|parameters: Look| async move { Ok(self.look(parameters)) }).await,
             Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
             Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
             Record::NAME => call.answer(|parameters: Record| self.record(parameters)).await,

@@ -4,6 +4,7 @@
 use crate::{
     fetch::{open_mirror, remove_stale},
     place::{Place, Record, names_in},
+    record,
 };
 use gix::{ObjectId, Repository, refs::transaction::PreviousValue};
 use host::files::{self, FileError};
@@ -123,7 +124,8 @@ fn name_what_stays(mirror: &Repository, place: &Place) -> Result<Result<(), File
     };
     for held in mirror.references()?.all()?.flatten() {
         let name = held.name().as_bstr().to_string();
-        let is_needed = reference.as_ref().is_some_and(|reference| reference.as_str() == name)
+        let is_needed = record::wrote(&name)
+            || reference.as_ref().is_some_and(|reference| reference.as_str() == name)
             || name.strip_prefix(KEPT).is_some_and(|kept| checked_out.iter().any(|revision| revision.as_str() == kept));
         if !is_needed {
             held.delete()?;

@@ -22,7 +22,7 @@ use gix::{
 use rustix::net::sockopt::set_tcp_quickack;
 use std::{
     any::Any,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -34,6 +34,9 @@ type Connected<'a, 'r> = gix::remote::Connection<'a, 'static, 'r, Box<dyn Transp
 const PATIENCE: Duration = Duration::from_secs(5);
 /// git-daemon(1).
 const PORT: u16 = 9418;
+
+/// How much less than what the kernel was told may be left before it is told anew: each time is a system call.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// How long a server may take, and how much it may say.
 #[derive(Debug, Clone, Copy)]
@@ -80,30 +83,51 @@ fn daemon(url: &gix::Url, version: Protocol, bound: Option<Bound>) -> io::Result
     let host = url.host().ok_or(io::ErrorKind::InvalidInput)?;
     let stream = dial(host, url.port.unwrap_or(PORT), bound)?;
     stream.set_nodelay(true)?;
-    let read = BufReader::new(Prompt { stream: stream.try_clone()?, bound });
+    let stream = Arc::new(stream);
+    let read = BufReader::new(Prompt { stream: Arc::clone(&stream), bound, patience: None });
     let server = Some((host, url.port));
-    Ok(Box::new(Connection::new(read, stream, version, url.path.clone(), server, ConnectMode::Daemon, false)))
+    let write = Shared(stream);
+    Ok(Box::new(Connection::new(read, write, version, url.path.clone(), server, ConnectMode::Daemon, false)))
+}
+
+/// A stream that is written to beside whoever reads from it.
+struct Shared(Arc<TcpStream>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.0).flush()
+    }
 }
 
 /// A stream that acknowledges at once what it reads, so that a server that waits for that goes on.
 struct Prompt {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     bound: Option<Bound>,
+    /// How long the kernel waits for it.
+    patience: Option<Duration>,
 }
 
 impl Read for Prompt {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = match &self.bound {
             Some(bound) => {
-                // A server that says a little now and then does not get more time by it.
-                self.stream.set_read_timeout(Some(bound.left()?))?;
+                // A server that says a little now and then does not get more time by it, but for the slack.
+                let left = bound.left()?;
+                if self.patience.is_none_or(|patience| left + SLACK < patience) {
+                    self.stream.set_read_timeout(Some(left))?;
+                    self.patience = Some(left);
+                }
                 buffer.len().min(usize::try_from(bound.bytes).unwrap_or(usize::MAX))
             }
             None => buffer.len(),
         };
         // The kernel forgets it from time to time (tcp(7), TCP_QUICKACK).
-        set_tcp_quickack(&self.stream, true)?;
-        let read = self.stream.read(&mut buffer[..most])?;
+        set_tcp_quickack(&*self.stream, true)?;
+        let read = (&*self.stream).read(&mut buffer[..most])?;
         if let Some(bound) = &mut self.bound {
             bound.bytes -= read as u64;
         }

@@ -28,7 +28,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { entries: 20_000, depth: 64, file: 256 << 20, total: 1 << 30 }
+        Self { entries: 20_000, depth: 64, file: 64 << 20, total: 1 << 30 }
     }
 }
 

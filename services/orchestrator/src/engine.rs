@@ -5,15 +5,20 @@ use crate::{
     floors::{Floor, Floors},
     history::History,
     manager::Boot,
+    observe::Overview,
     polling::Polling,
     record::Unwritten,
     status,
     store::{Changed, Memory, Store, now_usec},
 };
 use futures_util::{FutureExt, future::BoxFuture, future::Shared};
-use host::{files::FileError, turns::Turns};
+use host::{
+    files::FileError,
+    lanes::{self, Lanes},
+    turns::Turns,
+};
 use interfaces::orchestrator::TenantStatus;
-use model::{Revision, TenantName, names::RepositoryName};
+use model::{Revision, TenantName, names::RepositoryName, repository::Server};
 use planner::TenantLedger;
 use runtime::Client;
 use std::{
@@ -50,6 +55,10 @@ pub struct Common {
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
+    pub(crate) servers: Lanes<Server>,
+    pub(crate) overview: Overview,
+    /// The version of the memory that each tenant's target was last judged by.
+    pub(crate) judged: Mutex<HashMap<TenantName, u64>>,
     changes: broadcast::Sender<TenantStatus>,
     failures: Mutex<HashMap<TenantName, Failures>>,
     pub(crate) pruned: Mutex<HashMap<TenantName, Vec<Revision>>>,
@@ -105,6 +114,9 @@ impl Engine {
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
+            servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
+            overview: Overview::default(),
+            judged: Mutex::default(),
             changes: broadcast::channel(WATCH_BACKLOG).0,
             failures: Mutex::default(),
             pruned: Mutex::default(),
@@ -139,11 +151,14 @@ impl Engine {
             if booted {
                 known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.boot()));
             }
-            engine.each(known, |engine, tenant| async move { engine.reconcile(&tenant).await }).await;
-            if engine.store.memory().host.url.is_some() {
-                // Who restarts this service is no reason to ask a server again that is left alone; who boots the host is.
-                engine.sync_all(if booted { Cause::Asked } else { Cause::Polled }).await;
-            }
+            engine.reconcile_all(known).await;
+            let sync = async {
+                if engine.store.memory().host.url.is_some() {
+                    // Who restarts this service is no reason to ask a server again that is left alone; who boots the host is.
+                    engine.sync_all(if booted { Cause::Asked } else { Cause::Polled }).await;
+                }
+            };
+            tokio::join!(engine.let_go_of_checkouts(), sync);
         });
     }
 

@@ -13,7 +13,6 @@ use model::{
 };
 use planner::strategy::exceeded;
 use runtime::Client;
-use std::collections::BTreeSet;
 
 /// What the machine has for a root that is not made yet.
 #[derive(Debug, Clone)]
@@ -76,10 +75,9 @@ pub(crate) fn admit(
 ) -> Result<DesiredTenant, Vec<Diagnostic>> {
     let tenant = &registration.name;
     let others = others(memory, tenant);
-    let registered: BTreeSet<TenantName> = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
     let image = &request.manifest.content.image;
     let machine = ground.filter(|_| needs_root(observed, image)).and_then(|ground| ground.machine(image));
-    let host = Host { others: &others, registered: &registered, machine: machine.as_ref() };
+    let host = Host { others: &others, registered: &memory.registered, machine: machine.as_ref() };
     let desired = admission::admit(request, registration, revision, &host)?;
     let ledger = memory.tenants.get(tenant);
     // What was admitted once is not refused for what the host makes of it since.

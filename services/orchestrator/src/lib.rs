@@ -1,12 +1,15 @@
 //! Makes the host what Git says: reads, observes, plans, records, executes, verifies, settles. It touches nothing but its
 //! ledger; everything else is done by the services that own it.
 
+mod checkouts;
 mod engine;
 mod execute;
 mod fault;
 mod floors;
 mod history;
 mod judge;
+mod lane;
+mod looks;
 mod manager;
 mod observe;
 mod pause;

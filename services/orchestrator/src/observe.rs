@@ -10,7 +10,14 @@ use model::{
     observed::{Held, Known, ObservedInstance, ObservedTenant},
 };
 use runtime::Client;
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How old a look at everything may be for who asks next.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Looks at everything of one tenant, all parts at once.
 pub(crate) async fn tenant(services: &Client, tenant: &TenantName) -> ObservedTenant {
@@ -53,10 +60,12 @@ pub(crate) struct Everything {
     network: Known<HashMap<TenantName, Held<NetworkSpec>>>,
     extensions: Known<HashMap<TenantName, Held<ExtensionSpec>>>,
     instance: Known<HashMap<TenantName, ObservedInstance>>,
+    at: Instant,
 }
 
 /// Looks at every tenant, all parts at once.
 pub(crate) async fn everything(services: &Client) -> Everything {
+    let at = Instant::now();
     let (storage, network, extensions, instance) = tokio::join!(
         ask(services, storage::List { tenant: None }),
         ask(services, network::List { tenant: None }),
@@ -77,24 +86,48 @@ pub(crate) async fn everything(services: &Client) -> Everything {
             let Instance { tenant, generation, spec, state, running } = held;
             (tenant, ObservedInstance { generation, spec, state, running })
         }),
+        at,
+    }
+}
+
+/// The last look at everything, for many tenants at a time: one look serves all who ask at about the same time.
+#[derive(Debug, Default)]
+pub(crate) struct Overview(tokio::sync::Mutex<Option<Arc<Everything>>>);
+
+impl Overview {
+    /// Everything as it was at most a second ago.
+    pub(crate) async fn look(&self, services: &Client) -> Arc<Everything> {
+        let mut last = self.0.lock().await;
+        if let Some(everything) = last.as_ref().filter(|everything| everything.at.elapsed() < FRESH) {
+            return Arc::clone(everything);
+        }
+        let everything = Arc::new(everything(services).await);
+        *last = Some(Arc::clone(&everything));
+        everything
+    }
+
+    /// Forgets it: nobody asks for some time.
+    pub(crate) async fn forget(&self) {
+        *self.0.lock().await = None;
     }
 }
 
 impl Everything {
-    /// What was seen of one tenant.
-    pub(crate) fn of(&self, tenant: &TenantName) -> ObservedTenant {
+    /// What was seen of one tenant, and when looking began.
+    pub(crate) fn of(&self, tenant: &TenantName) -> (Instant, ObservedTenant) {
         fn part<T: Clone>(part: &Known<HashMap<TenantName, T>>, tenant: &TenantName) -> Known<Option<T>> {
             match part {
                 Known::Known(held) => Known::Known(held.get(tenant).cloned()),
                 Known::Unknown => Known::Unknown,
             }
         }
-        ObservedTenant {
+        let observed = ObservedTenant {
             storage: part(&self.storage, tenant),
             network: part(&self.network, tenant),
             extensions: part(&self.extensions, tenant),
             instance: part(&self.instance, tenant),
-        }
+        };
+        (self.at, observed)
     }
 }
 

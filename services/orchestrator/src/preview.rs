@@ -166,7 +166,7 @@ impl Looked {
     fn at(&self, tenant: &TenantName) -> ObservedTenant {
         match self {
             Self::At(observed) => (**observed).clone(),
-            Self::Everywhere(everything) => everything.of(tenant),
+            Self::Everywhere(everything) => everything.of(tenant).1,
         }
     }
 }

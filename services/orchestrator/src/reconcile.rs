@@ -8,17 +8,11 @@ use crate::{
     slots::{self, Claimed},
     store::now_usec,
 };
-use interfaces::{git_sync, tenant as instance};
-use model::{
-    DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
-};
+use interfaces::tenant as instance;
+use model::{DesiredTenant, TenantName, identity::Slot, observed::ObservedTenant, progress::TenantState};
 use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
-use std::{
-    collections::HashMap,
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
-use tracing::warn;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
 
 /// How often in a row a tenant may end while it is being verified before that is its commit's doing.
 const MOST_ENDS: u32 = 3;
@@ -31,6 +25,9 @@ pub(crate) struct Seen {
     at: Instant,
     pub(crate) observed: ObservedTenant,
     slot: Result<Slot, Fault>,
+    /// Whether it was one of many that were looked at together, perhaps before its turn came: what seems to be missing of
+    /// it may have been made since, so that such a look only says that nothing is to be done.
+    together: bool,
 }
 
 impl Seen {
@@ -38,7 +35,7 @@ impl Seen {
     #[cfg(test)]
     pub(crate) fn by_nobody() -> Self {
         let slot = Err(Fault::Host(slots::NONE_FREE.to_owned()));
-        Self { at: Instant::now(), observed: ObservedTenant::absent(), slot }
+        Self { at: Instant::now(), observed: ObservedTenant::absent(), slot, together: false }
     }
 
     /// Whether the host has no uid range left for it.
@@ -55,8 +52,23 @@ impl Engine {
         self.poll_as_said(tenant).await;
     }
 
+    /// The same for many, which are looked at together.
+    pub(crate) async fn reconcile_all(&self, tenants: Vec<TenantName>) {
+        let (begun, count) = (Instant::now(), tenants.len());
+        self.each(tenants, |engine, tenant| async move {
+            let _turn = engine.turns.take(&tenant).await;
+            let seen = engine.see_together(&tenant).await;
+            engine.reconcile_in_turn(&tenant, seen).await;
+        })
+        .await;
+        self.overview.forget().await;
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        info!(tenants = count, milliseconds, "looked after what is remembered");
+    }
+
     /// The same for who has the tenant's turn, and may have looked at the tenant a moment ago.
     pub(crate) async fn reconcile_in_turn(&self, tenant: &TenantName, mut seen: Option<Seen>) {
+        let together = seen.as_ref().is_some_and(|seen| seen.together);
         if self.store.tenant(tenant).is_none_or(|ledger| ledger.rests()) {
             return;
         }
@@ -64,10 +76,13 @@ impl Engine {
         loop {
             let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };
             let again = match self.converge(tenant, &ledger, seen.take()).await {
-                Ok(()) => {
+                Ok(changed) => {
                     self.recovered(tenant);
                     self.remember(tenant, TenantLedger::settle);
-                    self.prune(tenant).await;
+                    // Where many are looked at and nothing is done, nothing is to be let go of either.
+                    if changed || !together {
+                        self.prune(tenant).await;
+                    }
                     false
                 }
                 Err(_) if self.is_stopping() => return,
@@ -101,39 +116,69 @@ impl Engine {
         }
     }
 
-    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger, seen: Option<Seen>) -> Result<(), Fault> {
-        if !ledger.registered {
-            let observed = observe::tenant(&self.services, tenant).await;
-            return self.execute(tenant, &observed, &plan_absence(&observed, "it is not registered any more")).await;
+    /// Returns whether anything had to be done.
+    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger, seen: Option<Seen>) -> Result<bool, Fault> {
+        if ledger.registered && ledger.target.is_none() {
+            // Of one that the ledger forgot something may run: it goes on until a commit says what it should be.
+            return Ok(false);
         }
-        // Of one that the ledger forgot something may run: it goes on until a commit says what it should be.
-        let Some(target) = &ledger.target else { return Ok(()) };
-        let Seen { observed, slot, .. } = match seen.filter(|seen| seen.at.elapsed() < FRESH) {
-            Some(seen) => seen,
-            None => self.see(tenant).await,
+        let target = ledger.target.as_ref().filter(|_| ledger.registered);
+        let retries = ledger.starts_anew() && target.is_some_and(|target| target.enabled);
+        let planned = |seen: Seen| -> Result<(ObservedTenant, Option<Slot>, Plan), Fault> {
+            let Some(target) = target else {
+                let steps = plan_absence(&seen.observed, "it is not registered any more");
+                return Ok((seen.observed, None, steps));
+            };
+            let slot = seen.slot?;
+            let steps = plan(target, slot, &seen.observed);
+            let steps = if retries { steps.anew("somebody asked for another try") } else { steps };
+            Ok((seen.observed, Some(slot), steps))
         };
-        let slot = slot?;
-        let steps = plan(target, slot, &observed);
-        let retries = ledger.starts_anew() && target.enabled;
-        let steps = if retries { steps.anew("somebody asked for another try") } else { steps };
+        // Who is not to be anywhere gets no slot for it.
+        let look = async || if target.is_some() { self.see(tenant).await } else { self.see_what_is_left(tenant).await };
+        let seen = match seen.filter(|seen| seen.at.elapsed() < FRESH) {
+            Some(seen) => seen,
+            None => look().await,
+        };
+        let together = seen.together;
+        let (mut observed, mut slot, mut steps) = planned(seen)?;
+        if together && !(steps.steps.is_empty() && steps.unknown.is_empty()) {
+            (observed, slot, steps) = planned(look().await)?;
+        }
         let changes = !steps.steps.is_empty();
         self.execute(tenant, &observed, &steps).await?;
         if retries {
             self.remember(tenant, |ledger, _| ledger.retrying = false);
         }
+        let (Some(target), Some(slot)) = (target, slot) else { return Ok(changes) };
         if changes {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;
         }
         let proven = !changes && ledger.proven && ledger.verified.as_ref() == Some(target);
-        if target.enabled && !proven { self.verify(tenant, target).await } else { Ok(()) }
+        if target.enabled && !proven {
+            self.verify(tenant, target).await?;
+        }
+        Ok(changes)
     }
 
     /// Looks at a tenant, and at which slot is its own.
     pub(crate) async fn see(&self, tenant: &TenantName) -> Seen {
         let at = Instant::now();
         let (observed, slot) = tokio::join!(observe::tenant(&self.services, tenant), self.slot(tenant));
-        Seen { at, observed, slot }
+        Seen { at, observed, slot, together: false }
+    }
+
+    async fn see_what_is_left(&self, tenant: &TenantName) -> Seen {
+        let slot = Err(Fault::Host("it is not registered".to_owned()));
+        Seen { at: Instant::now(), observed: observe::tenant(&self.services, tenant).await, slot, together: false }
+    }
+
+    /// Looks at a tenant as one of many. Nothing for who has no slot yet: it is new.
+    pub(crate) async fn see_together(&self, tenant: &TenantName) -> Option<Seen> {
+        let slot = self.store.memory().tenants.get(tenant).and_then(|ledger| ledger.slot)?;
+        let (at, observed) = self.overview.look(&self.services).await.of(tenant);
+        Some(Seen { at, observed, slot: Ok(slot), together: true })
     }
 
     fn nothing_left(&self, left: &Plan) -> Result<(), Fault> {
@@ -248,32 +293,6 @@ impl Engine {
             .await;
         let last = &lines[lines.len().saturating_sub(3)..];
         last.iter().fold(String::new(), |text, line| format!("{text}\n  {line}"))
-    }
-
-    /// Lets go of checkouts that nothing refers to any more.
-    async fn prune(&self, tenant: &TenantName) {
-        let Some(ledger) = self.store.tenant(tenant) else { return };
-        let kept = [&ledger.target, &ledger.verified, &ledger.quarantined];
-        let mut keep: Vec<_> = kept.into_iter().flatten().map(|desired| desired.revision.clone()).collect();
-        keep.extend(ledger.wanted);
-        if ledger.target.is_none() {
-            // What runs of a tenant that the ledger forgot reads its checkout.
-            let Ok(held) = self.services.call(&instance::List { tenant: Some(tenant.clone()) }).await else { return };
-            let specs = held.instances.into_iter().flat_map(|held| [Some(held.spec), held.running]);
-            keep.extend(specs.flatten().map(|spec| spec.revision));
-        }
-        // Nothing was checked out since it was done last.
-        let done = |pruned: &HashMap<_, Vec<_>>| pruned.get(tenant) == Some(&keep);
-        if done(&self.pruned.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return;
-        }
-        let prune = git_sync::Prune { repository: RepositoryName::from(tenant), keep };
-        match self.services.call(&prune).await {
-            Ok(_) => {
-                self.pruned.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), prune.keep);
-            }
-            Err(error) => warn!(%tenant, "old checkouts stay: {}", runtime::chain(&error)),
-        }
     }
 }
 

@@ -61,6 +61,10 @@ impl HostLedger {
 pub(crate) struct Memory {
     pub(crate) host: HostLedger,
     pub(crate) tenants: BTreeMap<TenantName, TenantLedger>,
+    /// Who is in the registry.
+    pub(crate) registered: BTreeSet<TenantName>,
+    /// Another number after each change.
+    pub(crate) version: u64,
     /// The tenants of whom the disk has something older.
     unwritten: BTreeSet<TenantName>,
 }
@@ -90,7 +94,7 @@ impl Store {
                 HostLedger::default()
             }
         };
-        let mut memory = Memory { host, ..Memory::default() };
+        let mut memory = Memory { registered: names(&host), host, ..Memory::default() };
         for entry in fs::read_dir(&tenants).map_err(FileError::new("list", &tenants))? {
             let entry = entry.map_err(FileError::new("list", &tenants))?;
             let name =
@@ -172,7 +176,9 @@ impl Store {
     /// It cannot be written.
     pub(crate) fn remember(&self, tenant: &TenantName, ledger: TenantLedger) -> Result<(), FileError> {
         write(&self.directory.join(format!("tenants/{tenant}.json")), &ledger)?;
-        self.memory().tenants.insert(tenant.clone(), ledger);
+        let mut memory = self.memory();
+        memory.version += 1;
+        memory.tenants.insert(tenant.clone(), ledger);
         Ok(())
     }
 
@@ -186,10 +192,16 @@ impl Store {
         let result = change(&mut after);
         if after != memory.host {
             write(&self.directory.join("host.json"), &after)?;
+            memory.registered = names(&after);
+            memory.version += 1;
             memory.host = after;
         }
         Ok(result)
     }
+}
+
+fn names(host: &HostLedger) -> BTreeSet<TenantName> {
+    host.registry.iter().map(|entry| entry.name.clone()).collect()
 }
 
 impl Memory {
@@ -203,6 +215,7 @@ impl Memory {
         let result = change(&mut ledger, self);
         let changed = before != ledger;
         if changed {
+            self.version += 1;
             self.tenants.insert(tenant.clone(), ledger.clone());
             self.unwritten.insert(tenant.clone());
         }

@@ -3,6 +3,7 @@
 use crate::{
     engine::{Cause, Engine, Look},
     judge::{self, Ground},
+    looks::what_to_fetch,
     reconcile::Seen,
     secrets,
     store::{HostLedger, now_usec},
@@ -21,9 +22,9 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 /// A commit that was fetched and checked out.
-struct CheckedOut {
-    revision: Revision,
-    path: PathBuf,
+pub(crate) struct CheckedOut {
+    pub(crate) revision: Revision,
+    pub(crate) path: PathBuf,
 }
 
 /// What a commit asks for, and the machine that it would need a root on.
@@ -34,7 +35,7 @@ struct Asked {
 }
 
 /// Why a repository's commit is not used.
-enum Unusable {
+pub(crate) enum Unusable {
     /// Nothing is known of it: the server failed, or what it sent made the fetch fail.
     Unreachable(String),
     /// There is none, and there may be one any moment: the server answered, or our own service is about to.
@@ -50,7 +51,8 @@ impl Engine {
     pub(crate) async fn sync_all(&self, cause: Cause) {
         self.look_at_system(cause).await;
         let tenants: Vec<TenantName> = self.store.memory().tenants.keys().cloned().collect();
-        self.each(tenants, move |engine, tenant| async move { drop(engine.look_at(&tenant, cause).await) }).await;
+        self.look_at_many(tenants, cause).await;
+        self.overview.forget().await;
     }
 
     /// Looks at the system repository, and at the tenants' of those whose entries differ.
@@ -70,12 +72,7 @@ impl Engine {
 
     /// Looks at one tenant's repository soon, and converges.
     pub(crate) fn look_at(&self, tenant: &TenantName, cause: Cause) -> Look {
-        let tenant = tenant.clone();
-        self.look(RepositoryName::from(&tenant), cause, |engine, begun| async move {
-            let _turn = engine.turns.take(&tenant).await;
-            engine.sync_tenant(&tenant, begun.now()).await;
-            vec![tenant]
-        })
+        self.look_with(tenant, cause, false)
     }
 
     async fn sync_system(&self, cause: Cause) -> Vec<TenantName> {
@@ -91,7 +88,7 @@ impl Engine {
                 floor: host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history).cloned(),
             }
         };
-        let read = match self.fetch(fetch).await {
+        let read = match self.fetch_in_lane(fetch).await {
             Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
@@ -207,25 +204,44 @@ impl Engine {
     }
 
     /// Fetches, admits and converges, in the tenant's turn: nothing that is fetched is let go of before it was read.
-    async fn sync_tenant(&self, tenant: &TenantName, cause: Cause) {
+    /// What was `found` already is not looked for again.
+    pub(crate) async fn sync_tenant(
+        &self,
+        tenant: &TenantName,
+        cause: Cause,
+        together: bool,
+        found: Option<CheckedOut>,
+    ) {
         let ledger = self.store.tenant(tenant);
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *tenant).cloned();
         let (mut seen, mut undecided) = (None, None);
         let rests = |ledger: &TenantLedger| ledger.is_suspended() || cause.waits(ledger.back_off);
         if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(rests)) {
-            let fetch = git_sync::Fetch {
-                repository: RepositoryName::from(tenant),
-                url: entry.repository.clone(),
-                reference: entry.reference.clone(),
-                trust: entry.trust.clone(),
-                floor: ledger.as_ref().and_then(TenantLedger::bound).cloned(),
+            let fetch = what_to_fetch(&entry, ledger.as_ref());
+            let fetch = async {
+                match found {
+                    Some(found) => Ok(found),
+                    None => self.fetch_in_lane(fetch).await,
+                }
             };
             let without_bound = ledger.as_ref().is_some_and(|ledger| ledger.any_history);
+            let wanted = ledger.as_ref().and_then(|ledger| ledger.wanted.clone());
             let held = ledger.and_then(|ledger| ledger.verified).map(|desired| desired.image);
             // What there is does not depend on what is wanted: it is looked at meanwhile, and the machine if a root will have
             // to be made.
             let ground = Ground::for_image(&self.services, None, held.as_ref(), None);
-            let (fetched, looked, ground) = tokio::join!(self.fetch(fetch), self.see(tenant), ground);
+            let (fetched, looked, ground) = if together {
+                let fetched = fetch.await;
+                let new = fetched.as_ref().is_ok_and(|checkout| wanted.as_ref() != Some(&checkout.revision));
+                let looked = if new { None } else { self.see_together(tenant).await };
+                let looked = match looked {
+                    Some(looked) => looked,
+                    None => self.see(tenant).await,
+                };
+                (fetched, looked, ground.await)
+            } else {
+                tokio::join!(fetch, self.see(tenant), ground)
+            };
             let asked = self.read(tenant, fetched, held.as_ref(), ground).await;
             if let Err(Unusable::Undecided(reason)) = &asked {
                 warn!(%tenant, "{reason}");
@@ -282,6 +298,7 @@ impl Engine {
     /// Written together with the plan that follows from it, or after it was seen that nothing does.
     fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, without_bound: bool, looked: &Seen) {
         let tenant = &entry.name;
+        let mut judged_at = None;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
             // Somebody may have asked meanwhile that it be left alone.
             if ledger.is_suspended() {
@@ -316,7 +333,9 @@ impl Engine {
             match admitted {
                 Ok(desired) => {
                     ledger.history_admitted(without_bound);
-                    ledger.admit(desired.clone()).then_some(desired.revision)
+                    let taken = ledger.admit(desired.clone()).then_some(desired.revision.clone());
+                    judged_at = (ledger.target == Some(desired)).then_some(memory.version);
+                    taken
                 }
                 Err((revision, reason)) => {
                     if ledger.wanted.as_ref() != Some(&revision) {
@@ -327,12 +346,13 @@ impl Engine {
                 }
             }
         });
+        self.note_judged(tenant, judged_at);
         if let Some(Some(revision)) = taken {
             info!(%tenant, %revision, "admitted");
         }
     }
 
-    async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
+    pub(crate) async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
         let repository = fetch.repository.clone();
         let revision = match self.services.call(&fetch).await {
             Ok(fetched) => fetched.revision,

@@ -2,7 +2,7 @@
 
 use crate::scene::{Daemon, Scene, checkout, fetch, fetch_reference, fetched, most_memory, until};
 use git_sync::Session;
-use interfaces::git_sync::{Error, Fetch};
+use interfaces::git_sync::{Error, Fetch, Look};
 use std::{
     fs,
     io::{Read, Write},
@@ -74,6 +74,56 @@ async fn nothing_is_started_for_what_is_not_new() {
     assert!(matches!(session.fetch(renamed).await, Err(Error::NoSuchReference { .. })));
     assert_eq!(counted.errands(), before);
     assert_eq!(session.fetch(call()).await, Ok(fetched(&second, false)), "what was asked in between spoils nothing");
+}
+
+#[tokio::test]
+async fn many_are_looked_at_with_one_call() {
+    use futures_util::StreamExt;
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let counted = Counted::new(&scene);
+    let session =
+        Session::new(scene.errands().with_program(counted.0.to_str().unwrap()).within(Duration::from_secs(2)));
+    let commit = scene.push_file("1");
+    let call = |name: &str, url: &str| Fetch { repository: name.parse().unwrap(), ..fetch(url) };
+    for name in ["web", "mail"] {
+        session.fetch(call(name, &daemon.url())).await.unwrap();
+    }
+    session.checkout(checkout(&commit)).await.unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = format!("git://{}/a", dead.local_addr().unwrap());
+    let closed =
+        format!("git://127.0.0.1:{}/a", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let before = counted.errands();
+    let repositories = vec![
+        call("web", &daemon.url()),
+        call("mail", &daemon.url()),
+        Fetch { reference: "refs/heads/absent".parse().unwrap(), ..call("absent", &daemon.url()) },
+        call("file", &scene.url()),
+        call("dead", &dead),
+        call("closed", &closed),
+    ];
+    let mut sights = std::pin::pin!(session.look(Look { repositories }));
+    let mut seen = Vec::new();
+    while let Some(sight) = sights.next().await {
+        seen.extend(sight.unwrap().0.repositories);
+    }
+    seen.sort_by(|one, other| one.repository.cmp(&other.repository));
+    let shown: Vec<_> = seen
+        .iter()
+        .map(|one| (one.repository.as_str(), one.revision.clone(), one.path.is_some(), one.unreachable.is_some()))
+        .collect();
+    let expected = [
+        ("absent", None, false, false),
+        ("closed", None, false, true),
+        ("dead", None, false, true),
+        ("file", None, false, false),
+        // It is not checked out.
+        ("mail", None, false, false),
+        ("web", Some(commit), true, false),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(counted.errands(), before);
 }
 
 #[tokio::test]
@@ -177,7 +227,7 @@ async fn a_server_that_says_a_little_or_too_much_is_bounded() {
     let session =
         Session::new(scene.errands().with_program(counted.0.to_str().unwrap()).within(Duration::from_secs(2)));
     let drips = server(|mut stream| {
-        stream.read(&mut [0; 1000]).ok();
+        let Ok(_asked) = stream.read(&mut [0; 1000]) else { return };
         for byte in b"000eversion 2\n".iter().cycle() {
             std::thread::sleep(Duration::from_millis(200));
             if stream.write_all(&[*byte]).is_err() {
@@ -186,7 +236,7 @@ async fn a_server_that_says_a_little_or_too_much_is_bounded() {
         }
     });
     let floods = server(|mut stream| {
-        stream.read(&mut [0; 1000]).ok();
+        let Ok(_asked) = stream.read(&mut [0; 1000]) else { return };
         let line = |text: String| format!("{:04x}{text}", text.len() + 4);
         let first = line(format!("{} HEAD\0side-band-64k\n", "a".repeat(40)));
         let mut sent = stream.write_all(first.as_bytes());

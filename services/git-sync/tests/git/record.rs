@@ -5,12 +5,12 @@ use interfaces::git_sync::{Error, Event, EventKind, Record};
 use model::Revision;
 use std::fs;
 
-fn event(revision: &Revision, kind: EventKind, seconds: u64, reason: Option<&str>) -> Event {
+pub(crate) fn event(revision: &Revision, kind: EventKind, seconds: u64, reason: Option<&str>) -> Event {
     let (at_u_sec, reason) = (seconds * 1_000_000, reason.map(str::to_owned));
     Event { revision: revision.clone(), kind, at_u_sec, reason, plan: Vec::new() }
 }
 
-fn in_mirror(scene: &Scene, arguments: &[&str]) -> String {
+pub(crate) fn in_mirror(scene: &Scene, arguments: &[&str]) -> String {
     let mirror = scene.state().join("web/mirror.git");
     let shown = git().args(arguments).current_dir(mirror).output().unwrap();
     assert!(shown.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&shown.stderr));

@@ -228,7 +228,7 @@ pub(crate) fn errands_of(state: &Path) -> Vec<i32> {
 pub(crate) fn most_memory(pid: i32) -> u64 {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
-    limit.split_whitespace().next().unwrap().parse().unwrap()
+    limit.split_whitespace().next().unwrap().parse().unwrap_or(u64::MAX)
 }
 
 pub(crate) async fn until(condition: impl Fn() -> bool) {
