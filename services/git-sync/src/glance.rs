@@ -87,12 +87,17 @@ impl Errands {
 
     /// What the server says of the reference, if it is one that can be asked beside others.
     async fn glance(&self, call: &Fetch, patience: Duration) -> Found {
-        let credentials = Credentials::new(self.credentials.as_deref(), &call.repository);
-        let asks = ["git://", "http://", "https://"].iter().any(|scheme| call.url.as_str().starts_with(scheme));
-        if !asks || credentials.has_own_authorities() {
-            return Found::Unsure;
-        }
-        let login = credentials.https_login_path().filter(|_| call.url.as_str().starts_with("https://"));
+        let login = match call.url.as_str().split_once("://") {
+            Some(("git" | "http", _)) => None,
+            Some(("https", _)) => {
+                let credentials = Credentials::new(self.credentials.as_deref(), &call.repository);
+                if credentials.has_own_authorities() {
+                    return Found::Unsure;
+                }
+                credentials.https_login_path()
+            }
+            _ => return Found::Unsure,
+        };
         let question = Question {
             id: 0,
             url: call.url.clone(),
@@ -100,10 +105,11 @@ impl Errands {
             login,
             milliseconds: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         };
-        let authorities = authorities_of_all(self.credentials.as_deref());
-        let environment: Vec<(&str, OsString)> =
-            passed_on().chain(authorities.map(|path| ("SSL_CERT_FILE", path.into()))).collect();
-        self.looks.look(&self.program, &environment, question, patience).await
+        let environment = || -> Vec<(&'static str, OsString)> {
+            let authorities = authorities_of_all(self.credentials.as_deref());
+            passed_on().chain(authorities.map(|path| ("SSL_CERT_FILE", path.into()))).collect()
+        };
+        self.looks.look(&self.program, environment, question, patience).await
     }
 
     /// What is known of the object. What is not checked out may be damaged, which an errand finds.

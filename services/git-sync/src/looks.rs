@@ -48,12 +48,12 @@ impl Looks {
     pub(crate) async fn look(
         &self,
         program: &str,
-        environment: &[(&'static str, OsString)],
+        environment: impl Fn() -> Vec<(&'static str, OsString)>,
         question: Question,
         patience: Duration,
     ) -> Found {
         for _ in 0..2 {
-            let Ok(looker) = self.looker(program, environment) else { return Found::Unsure };
+            let Ok(looker) = self.looker(program, &environment) else { return Found::Unsure };
             match timeout(patience + GRACE, looker.ask(question.clone())).await {
                 Ok(Some(found)) => return found,
                 Ok(None) => self.retire(&looker),
@@ -66,12 +66,16 @@ impl Looks {
         Found::Unsure
     }
 
-    fn looker(&self, program: &str, environment: &[(&'static str, OsString)]) -> Result<Arc<Looker>, CommandError> {
+    fn looker(
+        &self,
+        program: &str,
+        environment: impl Fn() -> Vec<(&'static str, OsString)>,
+    ) -> Result<Arc<Looker>, CommandError> {
         let mut current = lock(&self.current);
         if let Some(looker) = &*current {
             return Ok(Arc::clone(looker));
         }
-        let looker = Arc::new(Looker::start(program, environment)?);
+        let looker = Arc::new(Looker::start(program, environment())?);
         *current = Some(Arc::clone(&looker));
         Ok(looker)
     }
@@ -85,13 +89,13 @@ impl Looks {
 }
 
 impl Looker {
-    fn start(program: &str, environment: &[(&'static str, OsString)]) -> Result<Self, CommandError> {
+    fn start(program: &str, environment: Vec<(&'static str, OsString)>) -> Result<Self, CommandError> {
         let child = Command::new(program)
             .arg(looker::ARGUMENT)
             .env("MALLOC_ARENA_MAX", "2")
             // The HTTP client's threads, too, count as memory with the whole of their stacks.
             .env("RUST_MIN_STACK", looker::STACK.to_string());
-        let child = environment.iter().fold(child, |child, (name, value)| child.env(name, value));
+        let child = environment.into_iter().fold(child, |child, (name, value)| child.env(name, value));
         let (mut input, mut output) = child.converse()?;
         let (questions, mut asked) = mpsc::unbounded_channel::<Question>();
         let waiting: Arc<Waiting> = Arc::new(Mutex::new(Some(HashMap::new())));

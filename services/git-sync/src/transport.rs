@@ -1,5 +1,6 @@
 //! The connection to a Git server: gix's own, but for git://, where both sides write in small pieces. The kernel holds back
-//! each piece until the one before is acknowledged (RFC 896), and an acknowledgement for 40 ms (RFC 1122, 4.2.3.2).
+//! each piece until the one before is acknowledged (RFC 896), and an acknowledgement for 40 ms (RFC 1122, 4.2.3.2); without
+//! that, each of ours would be a packet.
 
 use gix::{
     Error, Remote,
@@ -24,7 +25,7 @@ use std::{
     any::Any,
     io::{self, BufReader, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,9 @@ const PORT: u16 = 9418;
 
 /// How much less than what the kernel was told may be left before it is told anew: each time is a system call.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// How much is kept back of what is said, in bytes.
+const MOST_UNSENT: usize = 64 << 10;
 
 /// How long a server may take, and how much it may say.
 #[derive(Debug, Clone, Copy)]
@@ -83,36 +87,72 @@ fn daemon(url: &gix::Url, version: Protocol, bound: Option<Bound>) -> io::Result
     let host = url.host().ok_or(io::ErrorKind::InvalidInput)?;
     let stream = dial(host, url.port.unwrap_or(PORT), bound)?;
     stream.set_nodelay(true)?;
-    let stream = Arc::new(stream);
-    let read = BufReader::new(Prompt { stream: Arc::clone(&stream), bound, patience: None });
+    let (stream, unsent) = (Arc::new(stream), Arc::<Unsent>::default());
+    let write = Requests { stream: Arc::clone(&stream), unsent: Arc::clone(&unsent) };
+    let read = BufReader::new(Answers { stream, unsent, bound, patience: None });
     let server = Some((host, url.port));
-    let write = Shared(stream);
     Ok(Box::new(Connection::new(read, write, version, url.path.clone(), server, ConnectMode::Daemon, false)))
 }
 
-/// A stream that is written to beside whoever reads from it.
-struct Shared(Arc<TcpStream>);
+/// What was said and not sent yet: a request is many small pieces, and is sent when an answer is wanted.
+#[derive(Default)]
+struct Unsent(Mutex<Vec<u8>>);
 
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(bytes)
+impl Unsent {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self.0).flush()
+    fn send(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let bytes = std::mem::take(&mut *self.bytes());
+        if bytes.is_empty() { Ok(()) } else { stream.write_all(&bytes) }
     }
 }
 
-/// A stream that acknowledges at once what it reads, so that a server that waits for that goes on.
-struct Prompt {
+/// What we say.
+struct Requests {
     stream: Arc<TcpStream>,
+    unsent: Arc<Unsent>,
+}
+
+impl Write for Requests {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let many = {
+            let mut unsent = self.unsent.bytes();
+            unsent.extend_from_slice(bytes);
+            unsent.len() >= MOST_UNSENT
+        };
+        if many {
+            self.unsent.send(&self.stream)?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// It is called after each piece; whoever wants an answer sends.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // The server need not hear a farewell.
+        let _unheard = self.unsent.send(&self.stream);
+    }
+}
+
+/// What the server says. It is acknowledged at once, so that a server that waits for that goes on.
+struct Answers {
+    stream: Arc<TcpStream>,
+    unsent: Arc<Unsent>,
     bound: Option<Bound>,
     /// How long the kernel waits for it.
     patience: Option<Duration>,
 }
 
-impl Read for Prompt {
+impl Read for Answers {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.unsent.send(&self.stream)?;
         let most = match &self.bound {
             Some(bound) => {
                 // A server that says a little now and then does not get more time by it, but for the slack.
