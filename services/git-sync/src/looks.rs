@@ -93,6 +93,9 @@ impl Looker {
         let child = Command::new(program)
             .arg(looker::ARGUMENT)
             .env("MALLOC_ARENA_MAX", "2")
+            // What one look gives back the next one takes: the kernel need not be asked each time (mallopt(3)).
+            .env("MALLOC_TRIM_THRESHOLD_", "16777216")
+            .env("MALLOC_TOP_PAD_", "1048576")
             // The HTTP client's threads, too, count as memory with the whole of their stacks.
             .env("RUST_MIN_STACK", looker::STACK.to_string());
         let child = environment.into_iter().fold(child, |child, (name, value)| child.env(name, value));

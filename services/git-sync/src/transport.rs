@@ -86,7 +86,10 @@ pub(crate) fn connect_within(url: &gix::Url, bound: Bound) -> Result<Box<dyn Tra
 fn daemon(url: &gix::Url, version: Protocol, bound: Option<Bound>) -> io::Result<Box<dyn Transport + Send>> {
     let host = url.host().ok_or(io::ErrorKind::InvalidInput)?;
     let stream = dial(host, url.port.unwrap_or(PORT), bound)?;
-    stream.set_nodelay(true)?;
+    // A look's requests are one packet each, and an answer comes between them.
+    if bound.is_none() {
+        stream.set_nodelay(true)?;
+    }
     let (stream, unsent) = (Arc::new(stream), Arc::<Unsent>::default());
     let write = Requests { stream: Arc::clone(&stream), unsent: Arc::clone(&unsent) };
     let read = BufReader::new(Answers { stream, unsent, bound, patience: None });

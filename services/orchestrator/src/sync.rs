@@ -18,7 +18,10 @@ use model::{
 };
 use planner::TenantLedger;
 use runtime::client::CallError;
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 use tracing::{info, warn};
 
 /// A commit that was fetched and checked out.
@@ -105,9 +108,12 @@ impl Engine {
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }
-                let changed = concerned(&host.registry, &entries);
-                moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
-                redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
+                let mut changed = Vec::new();
+                if host.registry != entries {
+                    changed = concerned(&host.registry, &entries);
+                    moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
+                    redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
+                }
                 host.wanted = Some(revision.clone());
                 let before = host.revision.replace(revision);
                 host.floor_lost &= before.is_none() || before == host.revision;
@@ -160,17 +166,19 @@ impl Engine {
     /// Makes the ledger know the registry's tenants. Returns those that it did not know as they are. Who knows of no
     /// registry says of nobody that he left.
     fn register(&self) -> Vec<TenantName> {
-        let (registered, known): (Vec<TenantName>, Vec<(TenantName, bool)>) = {
+        let (registered, known): (BTreeSet<TenantName>, BTreeMap<TenantName, bool>) = {
             let memory = self.store.memory();
             if memory.host.revision.is_none() {
                 return Vec::new();
             }
-            let registered = memory.host.registry.iter().map(|entry| entry.name.clone()).collect();
-            (registered, memory.tenants.iter().map(|(name, ledger)| (name.clone(), ledger.registered)).collect())
+            (
+                memory.registered.clone(),
+                memory.tenants.iter().map(|(name, ledger)| (name.clone(), ledger.registered)).collect(),
+            )
         };
         let mut changed = Vec::new();
         for name in &registered {
-            if known.iter().all(|(known, _)| known != name) {
+            if !known.contains_key(name) {
                 changed.push(name.clone());
                 match self.store.remember(name, self.unknown(name)) {
                     Ok(()) => self.note(&RepositoryName::from(name), &[planner::history::registered(now_usec())]),
