@@ -184,6 +184,10 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_),
         ) => failed(task, format!("it was ended after {seconds} s")),
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
+        (CommandError::Failed { stderr, .. }, Task::Fetch(Fetch { repository, .. })) if stderr.contains(NO_MEMORY) => {
+            let reason = "it sends something too large for this host: a fetch has no more memory".to_owned();
+            Error::RepositoryUnreachable { repository: repository.clone(), reason }
+        }
         (CommandError::Failed { stderr, .. }, _) if stderr.contains(NO_MEMORY) => {
             failed(task, format!("it takes more than {} MiB of memory", MEMORY >> 20))
         }

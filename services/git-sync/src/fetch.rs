@@ -244,6 +244,9 @@ fn receive(
         let reason = reason(&cause);
         if is_full(&cause) {
             Fault::Final(FetchError::Full(reason))
+        } else if cause.is_resource_exhausted() {
+            // It would be as large the second time.
+            Fault::Final(FetchError::Unreachable(format!("it sends something too large for this host: {reason}")))
         } else {
             Fault::Perhaps(FetchError::Unreachable(reason))
         }
