@@ -51,7 +51,7 @@ enum Node {
 }
 
 /// Checks a commit out. Returns whether it was not there before.
-pub(crate) fn checkout(place: &Place, revision: &Revision, bounds: Bounds) -> Result<bool, CheckoutError> {
+pub(crate) fn checkout(place: &Place, revision: &Revision) -> Result<bool, CheckoutError> {
     if !place.exists() {
         return Err(CheckoutError::NoRepository);
     }
@@ -61,7 +61,7 @@ pub(crate) fn checkout(place: &Place, revision: &Revision, bounds: Bounds) -> Re
     if wanted.is_dir() {
         return Ok(false);
     }
-    let made = make(place, revision, bounds, &wanted);
+    let made = make(place, revision, &wanted);
     if let Err(CheckoutError::Damaged { .. }) = made {
         // It is a copy of what the server has.
         discard(&place.mirror())?;
@@ -69,10 +69,10 @@ pub(crate) fn checkout(place: &Place, revision: &Revision, bounds: Bounds) -> Re
     made.map(|()| true)
 }
 
-fn make(place: &Place, revision: &Revision, bounds: Bounds, wanted: &Path) -> Result<(), CheckoutError> {
+fn make(place: &Place, revision: &Revision, wanted: &Path) -> Result<(), CheckoutError> {
     let repository = open_mirror(&place.mirror()).map_err(|_| CheckoutError::NoRevision)?;
     let tree = tree_of(&repository, revision)?;
-    let mut reading = Reading { repository: &repository, tally: Tally::new(bounds), nodes: Vec::new() };
+    let mut reading = Reading { repository: &repository, tally: Tally::new(Bounds::default()), nodes: Vec::new() };
     reading.directory(tree, "", 0)?;
     let growing = place.growing_checkout(revision);
     let parent = place.checkouts();
@@ -113,6 +113,7 @@ impl Reading<'_> {
     fn directory(&mut self, tree: ObjectId, path: &str, depth: usize) -> Result<(), CheckoutError> {
         let bytes = self.read(tree, path, Kind::Tree, LARGEST_TREE)?;
         let mut names = Names::default();
+        let mut before = None;
         for entry in TreeRefIter::from_bytes(&bytes, self.repository.object_hash()) {
             let here = if path.is_empty() { "." } else { path };
             let entry = entry.map_err(|_| refuse(here, Refused::Malformed))?;
@@ -121,6 +122,9 @@ impl Reading<'_> {
             let kind = entry_kind(entry.mode).map_err(refused)?;
             let name = entry_name(entry.filename, kind == EntryKind::Link).map_err(refused)?;
             names.add(name).map_err(refused)?;
+            if before.replace(entry).is_some_and(|before| before > entry) {
+                return Err(refused(Refused::Malformed));
+            }
             let path = join(path, name);
             self.tally.entry(&path, depth).map_err(refused)?;
             let id = entry.oid.to_owned();

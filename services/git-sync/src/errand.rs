@@ -11,7 +11,6 @@ use crate::{
     prune::prune,
     record::{RecordError, record},
     tidy::{TidyError, tidy},
-    tree::Bounds,
 };
 use host::{
     command::{Command, CommandError},
@@ -68,7 +67,6 @@ impl Task {
 struct Errand {
     root: PathBuf,
     credentials: Option<PathBuf>,
-    bounds: Bounds,
     task: Task,
 }
 
@@ -78,7 +76,6 @@ pub struct Errands {
     pub(crate) root: PathBuf,
     pub(crate) credentials: Option<PathBuf>,
     pub(crate) program: String,
-    bounds: Bounds,
     pub(crate) patience: Duration,
     pub(crate) servers: Lanes<Server>,
     pub(crate) looks: Arc<Looks>,
@@ -94,7 +91,6 @@ impl Errands {
             credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             // Also after an upgrade has replaced its file.
             program: "/proc/self/exe".to_owned(),
-            bounds: Bounds::default(),
             patience: Duration::from_secs(60),
             servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
             looks: Arc::default(),
@@ -114,12 +110,6 @@ impl Errands {
         Self { credentials: Some(directory.to_owned()), ..self }
     }
 
-    /// The same, with other bounds for checkouts.
-    #[must_use]
-    pub fn with_bounds(self, bounds: Bounds) -> Self {
-        Self { bounds, ..self }
-    }
-
     /// The same, with another deadline.
     #[must_use]
     pub fn within(self, patience: Duration) -> Self {
@@ -136,7 +126,7 @@ impl Errands {
     /// Does one errand. The child and what it started are killed when the deadline is over or nobody waits any more.
     pub(crate) async fn run<R: DeserializeOwned>(&self, task: Task, until: Instant) -> Result<R, Error> {
         let (root, credentials) = (self.root.clone(), self.credentials.clone());
-        let errand = Errand { root, credentials, bounds: self.bounds, task };
+        let errand = Errand { root, credentials, task };
         let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
         let Errand { task, .. } = errand;
         let answer = self.child(&task, until).input(request).run().await.map_err(|cause| no_answer(&task, cause))?;
@@ -219,7 +209,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value, Error> {
+fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> {
     let place = Place::new(root, task.repository());
     match task {
         Task::Fetch(call) => {
@@ -230,7 +220,7 @@ fn perform(Errand { root, credentials, bounds, task }: &Errand) -> Result<Value,
         }
         Task::Checkout(call) => {
             let path = place.checkout(&call.revision).display().to_string();
-            checkout(&place, &call.revision, *bounds)
+            checkout(&place, &call.revision)
                 .map(|changed| to_value(&CheckedOut { path, changed }))
                 .map_err(|cause| checkout_error(call, cause))
         }

@@ -23,7 +23,6 @@ mod trust;
 
 pub use errand::Errands;
 pub use session::Session;
-pub use tree::Bounds;
 
 /// Where the mirrors and checkouts are.
 pub const ROOT: &str = "/var/lib/bitbuilder/git";

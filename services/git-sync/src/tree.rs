@@ -9,21 +9,21 @@ use gix::{
         component::{Mode, Options},
     },
 };
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
 
 /// How much is checked out at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
     /// Files, links and directories.
-    pub entries: usize,
+    pub(crate) entries: usize,
     /// Directories in each other.
-    pub depth: usize,
+    pub(crate) depth: usize,
     /// Bytes of one file.
-    pub file: u64,
+    pub(crate) file: u64,
     /// Bytes of all files.
-    pub total: u64,
+    pub(crate) total: u64,
 }
 
 impl Default for Bounds {
@@ -54,7 +54,7 @@ pub(crate) enum Refused {
     Control,
     #[error("its name is not allowed: {0}")]
     Name(String),
-    #[error("another entry has this name, but for upper and lower case")]
+    #[error("another entry has this name, or one that a file system may take for it")]
     Twin,
     #[error("its path has more than {LONGEST_PATH} bytes")]
     LongPath,
@@ -72,10 +72,11 @@ pub(crate) enum Refused {
     Malformed,
 }
 
-/// What kind of entry a mode stands for. gix takes each that it does not know for a submodule's.
+/// What kind of entry a mode stands for, of those that `git fsck` knows. gix takes each that it does not know for a
+/// submodule's, and looks at no permission but the owner's.
 pub(crate) fn entry_kind(mode: EntryMode) -> Result<EntryKind, Refused> {
-    match mode.value() & 0o170_000 {
-        0o040_000 | 0o100_000 | 0o120_000 => Ok(mode.kind()),
+    match mode.value() {
+        0o040_000 | 0o100_644 | 0o100_664 | 0o100_755 | 0o120_000 => Ok(mode.kind()),
         0o160_000 => Err(Refused::Submodule),
         _ => Err(Refused::Mode),
     }
@@ -168,14 +169,15 @@ impl Tally {
     }
 }
 
-/// The names of one directory, told apart as a file system does that ignores case.
+/// The names of one directory, told apart as a file system does that ignores case and the forms of Unicode (UAX #15).
 #[derive(Debug, Default)]
 pub(crate) struct Names(HashSet<String>);
 
 impl Names {
     pub(crate) fn add(&mut self, name: &str) -> Result<(), Refused> {
         // Upper first: it folds what has two lower cases, as the final sigma has.
-        if self.0.insert(name.to_uppercase().to_lowercase()) { Ok(()) } else { Err(Refused::Twin) }
+        let folded: String = name.nfd().collect::<String>().to_uppercase().to_lowercase().nfc().collect();
+        if self.0.insert(folded) { Ok(()) } else { Err(Refused::Twin) }
     }
 }
 

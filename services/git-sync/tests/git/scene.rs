@@ -83,14 +83,6 @@ impl Scene {
         self.git_with(&["hash-object", "-w", "-t", "tree", "--stdin", "--literally"], &bytes)
     }
 
-    /// Puts all objects into the mirror without a fetch.
-    pub(crate) fn smuggle(&self) {
-        let from = self.origin().join("objects/.");
-        let copied =
-            Command::new("cp").arg("-r").arg(from).arg(self.state().join("web/mirror.git/objects")).status().unwrap();
-        assert!(copied.success());
-    }
-
     /// Makes a commit of a tree and lets the branch name it.
     pub(crate) fn push(&self, tree: &str) -> Revision {
         let commit = self.git(&["commit-tree", "-m", "change", tree]);
