@@ -6,6 +6,7 @@ use crate::{
     confine::{MEMORY, confine},
     credentials::Credentials,
     fetch::{FetchError, fetch},
+    glance::Records,
     looks::Looks,
     place::Place,
     prune::prune,
@@ -79,6 +80,7 @@ pub struct Errands {
     pub(crate) patience: Duration,
     pub(crate) servers: Lanes<Server>,
     pub(crate) looks: Arc<Looks>,
+    pub(crate) records: Arc<Records>,
     here: Arc<Semaphore>,
 }
 
@@ -94,6 +96,7 @@ impl Errands {
             patience: Duration::from_secs(60),
             servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
             looks: Arc::default(),
+            records: Arc::default(),
             here: Arc::new(Semaphore::new(HERE_AT_A_TIME)),
         }
     }

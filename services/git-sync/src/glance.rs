@@ -5,12 +5,15 @@ use crate::{
     credentials::{Credentials, authorities_of_all},
     errand::{Errands, Task, passed_on},
     looker::{Found, Question},
-    place::Place,
+    place::{Place, Record},
 };
 use host::lanes::Silent;
 use interfaces::git_sync::{Error, Fetch, Fetched, Looked};
+use model::names::RepositoryName;
 use std::{
+    collections::HashMap,
     ffi::OsString,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -45,7 +48,10 @@ impl Errands {
             Found::Unsure => {}
         }
         about_to_write().await;
+        let repository = call.repository.clone();
         let fetched = self.run(Task::Fetch(call), until).await;
+        // A look beside it may have read what was there before.
+        self.records.forget(&repository);
         match &fetched {
             Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
             Ok(_) | Err(_) => place.answered(),
@@ -115,7 +121,32 @@ impl Errands {
     /// What is known of the object. What is not checked out may be damaged, which an errand finds.
     fn known(&self, call: &Fetch, object: &str) -> Option<Fetched> {
         let place = Place::new(&self.root, &call.repository);
-        let fetched = place.record()?.answer(call, object)?;
+        let record = self.records.of(&call.repository, &place)?;
+        let fetched = record.answer(call, object)?;
         place.checkout(&fetched.revision).is_dir().then_some(fetched)
+    }
+}
+
+/// The records as they were read since somebody wrote last.
+#[derive(Debug, Default)]
+pub(crate) struct Records(Mutex<HashMap<RepositoryName, Arc<Record>>>);
+
+impl Records {
+    fn of(&self, repository: &RepositoryName, place: &Place) -> Option<Arc<Record>> {
+        if let Some(record) = self.lock().get(repository) {
+            return Some(Arc::clone(record));
+        }
+        let record = Arc::new(place.record()?);
+        self.lock().insert(repository.clone(), Arc::clone(&record));
+        Some(record)
+    }
+
+    /// Somebody writes.
+    pub(crate) fn forget(&self, repository: &RepositoryName) {
+        self.lock().remove(repository);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RepositoryName, Arc<Record>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,9 +16,15 @@ use interfaces::{
 };
 use model::names::RepositoryName;
 use runtime::{Answer, Call, session::Continues};
-use tokio::task::JoinSet;
+use std::time::Duration;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tracing::info;
 
+/// How long a reply to a look waits for others to go with it: each costs both sides as much as a look.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// How many repositories one reply to a look shows at most.
 const MOST_SIGHTS: usize = 64;
 
@@ -71,11 +77,12 @@ impl Session {
             let mut repositories = Vec::new();
             let mut next = looks.join_next().await;
             let is_over = next.is_none();
-            // What came meanwhile goes with it.
+            let until = Instant::now() + TOGETHER;
             while let Some(ended) = next {
                 // One that ended by itself is not named: it takes a Fetch.
                 repositories.extend(ended);
-                next = if repositories.len() < MOST_SIGHTS { looks.try_join_next() } else { None };
+                let full = repositories.len() >= MOST_SIGHTS;
+                next = if full { None } else { timeout_at(until, looks.join_next()).await.unwrap_or(None) };
             }
             let continues = if is_over { Continues::No } else { Continues::Yes };
             Some((Ok((Sight { repositories }, continues)), (!is_over).then_some(looks)))

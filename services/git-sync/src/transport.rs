@@ -20,11 +20,17 @@ use gix::{
     remote::Direction,
     url::Scheme,
 };
-use rustix::net::sockopt::set_tcp_quickack;
+use rustix::{
+    io::Errno,
+    net::{
+        self, AddressFamily, SocketFlags, SocketType,
+        sockopt::{Timeout, set_socket_timeout, set_tcp_quickack},
+    },
+};
 use std::{
     any::Any,
     io::{self, BufReader, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -184,12 +190,27 @@ fn dial(host: &str, port: u16, bound: Option<Bound>) -> io::Result<TcpStream> {
     // A literal IPv6 address is in brackets in an address, and not in a name to look up.
     for address in (host.trim_matches(['[', ']']), port).to_socket_addrs()? {
         let patience = bound.map_or(Ok(PATIENCE), |bound| bound.left())?;
-        match TcpStream::connect_timeout(&address, patience.min(PATIENCE)) {
-            Ok(stream) => return Ok(stream),
+        match open(address, patience.min(PATIENCE)) {
+            Ok(stream) if bound.is_some() => return Ok(stream),
+            Ok(stream) => return stream.set_write_timeout(None).map(|()| stream),
             Err(cause) => refused = cause,
         }
     }
     Err(refused)
+}
+
+/// A connection on which writing has the deadline, too. The kernel waits for it in one call, without a wait if the server is
+/// near.
+fn open(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    match net::connect(&socket, &address) {
+        Ok(()) => Ok(socket.into()),
+        // socket(7), SO_SNDTIMEO
+        Err(Errno::INPROGRESS) => Err(io::ErrorKind::TimedOut.into()),
+        Err(cause) => Err(cause.into()),
+    }
 }
 
 /// A client for HTTP that reads so much of each answer and no more.
