@@ -146,8 +146,8 @@ impl Command {
     pub async fn bytes(mut self) -> Result<Vec<u8>, CommandError> {
         let start = |program: &str, cause| CommandError::Start { program: program.to_owned(), cause };
         let mut child = self.inner.spawn().map_err(|cause| start(&self.program, cause))?;
-        let mut group =
-            Group(child.id().filter(|_| self.group).and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
+        let group = child.id().filter(|_| self.group).and_then(|pid| i32::try_from(pid).ok());
+        let mut group = group.map(|pid| Group(Pid::from_raw(pid)));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let finish = async {
             let input = async {
@@ -156,15 +156,20 @@ impl Command {
                     let _not_all_read = tokio::io::AsyncWriteExt::write_all(&mut stdin, &self.input).await;
                 }
             };
-            let ((), out, err, status) = tokio::join!(input, read_all(stdout), read_all(stderr), child.wait());
-            status.map(|status| (status, out, err))
+            let ((), out, err) = tokio::join!(input, read_all(stdout), read_all(stderr));
+            (out, err)
+        };
+        let finish = async {
+            let (out, err) = finish.await;
+            // It has ended, by itself or not, and nobody has been told so yet: its number is still its own. What it started
+            // and nobody waits for any more ends, too.
+            drop(group.take());
+            child.wait().await.map(|status| (status, out, err))
         };
         let (status, stdout, stderr) = match timeout(self.patience, finish).await {
             Ok(finished) => finished.map_err(|cause| start(&self.program, cause))?,
             Err(_) => return Err(CommandError::TimedOut { program: self.program, seconds: self.patience.as_secs() }),
         };
-        // It and whoever held its standard error have ended: its number may be somebody else's now.
-        group.0 = None;
         if status.success() {
             Ok(stdout)
         } else {
@@ -178,14 +183,12 @@ impl Command {
 }
 
 /// A process group that is killed when nobody waits for it any more.
-struct Group(Option<Pid>);
+struct Group(Pid);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself just now.
-            let _gone = killpg(group, Signal::SIGKILL);
-        }
+        // It may have ended by itself just now.
+        let _gone = killpg(self.0, Signal::SIGKILL);
     }
 }
 
@@ -231,6 +234,22 @@ mod tests {
         let ended =
             tokio::task::spawn_blocking(move || std::io::Read::read(&mut std::fs::File::from(reader), &mut [0]));
         assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap().unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_ends_with_it_and_its_exit_code_is_its_own() {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let script = "sleep 60 >/dev/null 2>&1 <&0 & kill -KILL $$";
+        let mut killed = Command::new("sh").args(["-c", script]).in_group();
+        killed.inner.stdin(Stdio::from(writer));
+        let status = killed.run().await.unwrap_err().to_string();
+        assert!(status.contains("signal: 9"), "{status}");
+        let ended =
+            tokio::task::spawn_blocking(move || std::io::Read::read(&mut std::fs::File::from(reader), &mut [0]));
+        assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap().unwrap().unwrap(), 0);
+        for _ in 0..50 {
+            assert_eq!(Command::new("sh").args(["-c", "echo done"]).in_group().run().await.unwrap(), "done\n");
+        }
     }
 
     #[tokio::test]
