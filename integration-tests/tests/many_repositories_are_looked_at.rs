@@ -109,28 +109,29 @@ fn a_mirror_is_tidied_while_nothing_is_pushed() -> Result<()> {
         let shown = scene.must("ls /var/lib/bitbuilder/git/web/mirror.git/objects/pack/*.pack | wc -l")?;
         Ok(shown.trim().parse()?)
     };
+    let sleeps = "pgrep -u bitbuilder-git sleep >/dev/null";
+    let says = |words: &str| until(&scene, &format!("journalctl -o cat -u bitbuilder-git-sync | grep -q \"^{words}\""));
+    scene.host.write("/usr/sbin/git", SLOW_GIT)?;
+    scene.must("chmod 755 /usr/sbin/git")?;
     for index in 0..11 {
         push(&scene, &index.to_string())?;
     }
     ensure!(packs()? > 10);
-    let sleeps = "pgrep -u bitbuilder-git sleep >/dev/null";
-    let says = |words: &str| until(&scene, &format!("journalctl -o cat -u bitbuilder-git-sync | grep -q \"^{words}\""));
-    // Killed in the middle: it is said, and done when there is time again.
-    scene.host.write("/usr/sbin/git", SLOW_GIT)?;
-    scene.must("chmod 755 /usr/sbin/git && bitbuilder sync web --wait")?;
+    // What was let go of after the last push was the last that anybody wanted of it.
     until(&scene, sleeps)?;
     scene.must("pkill -KILL -u bitbuilder-git -f -- --errand")?;
     says("not tidied")?;
     push(&scene, "killed")?;
-    // A push ends what goes on instead of waiting for it.
-    scene.must("bitbuilder sync web --wait")?;
     until(&scene, sleeps)?;
+    // A push ends what goes on instead of waiting for it.
     let begun = Instant::now();
     push(&scene, "meanwhile")?;
     ensure!(begun.elapsed().as_secs() < 8, "a push waited for the tidying");
-    scene.must(&format!("rm /usr/sbin/git && ! {sleeps}"))?;
-    scene.must("bitbuilder sync web --wait")?;
+    scene.must("rm /usr/sbin/git")?;
+    push(&scene, "again")?;
     says("tidied repository=web")?;
     ensure!(packs()? < 4, "{} packs are left", packs()?);
-    push(&scene, "afterwards")
+    scene.must(&format!("! {sleeps}"))?;
+    push(&scene, "afterwards")?;
+    scene.expect_state("web", "stopped").map(drop)
 }

@@ -95,7 +95,7 @@ impl Place {
 
     /// How large the mirror was when it held nothing but what is needed.
     pub(crate) fn tidy_size(&self) -> PathBuf {
-        self.directory.join("tidy-size")
+        self.mirror().join("tidy-size")
     }
 
     /// Keys for those who judge a signature, while they do.
