@@ -153,6 +153,16 @@ pub(crate) const ROWS: &[Row] = &[
         "pack is incomplete",
     ),
     not_fetched(
+        "a commit of 2 MiB",
+        r#"commit(tree(file("metadata.json", metadata)), bytes(2 << 20))"#,
+        "a commit of 2097",
+    ),
+    not_fetched(
+        "a tag of a tag of 2 MiB",
+        r#"tag(add("tag", f"object {evil()}\ntype commit\ntag t\n\n".encode() + bytes(2 << 20)), "tag")"#,
+        "a tag of 2097",
+    ),
+    not_fetched(
         "a commit of 160 MiB",
         r#"commit(tree(file("metadata.json", metadata)), bytes(160 << 20))"#,
         "too large for this host",

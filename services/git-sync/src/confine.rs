@@ -8,7 +8,7 @@ use nix::sys::{
 use std::io;
 
 /// Memory of its own that a child may have, in bytes.
-pub(crate) const MEMORY: u64 = 256 << 20;
+pub(crate) const MEMORY: u64 = 224 << 20;
 
 /// Bounds this process, which ends with the one that started it. Processor time is in seconds; None for who stays.
 pub(crate) fn confine(processor_time: Option<u64>) -> io::Result<()> {

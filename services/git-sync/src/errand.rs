@@ -247,7 +247,9 @@ fn to_value<T: Serialize>(reply: &T) -> Value {
 fn fetch_error(call: &Fetch, cause: FetchError) -> Error {
     let (repository, reference) = (call.repository.clone(), call.reference.clone());
     match cause {
-        FetchError::Unreachable(reason) => Error::RepositoryUnreachable { repository, reason },
+        FetchError::Unreachable(_) | FetchError::TooLarge(_) => {
+            Error::RepositoryUnreachable { repository, reason: cause.to_string() }
+        }
         FetchError::NoReference => Error::NoSuchReference { repository, reference },
         FetchError::NotACommit(_) => {
             Error::RefusedContent { repository, path: reference.as_str().to_owned(), reason: cause.to_string() }

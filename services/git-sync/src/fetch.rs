@@ -24,6 +24,9 @@ use thiserror::Error;
 /// How many packs a mirror may have: each push brings one, each makes looking objects up slower.
 const MOST_PACKS: usize = 100;
 
+/// The largest commit or annotated tag in bytes: a message and a signature, which are held whole more than once.
+const MOST_SAID: u64 = 1 << 20;
+
 /// What `git upload-pack` is told for file:// addresses. It refuses the repositories of other users otherwise; that one
 /// may be read here is the decision of whoever named its address.
 const GIT_CONFIG: &str = "[safe]\n\tdirectory = *\n";
@@ -36,6 +39,8 @@ const ASKED: &str = "it asks for a user and password, and this host has none for
 pub(crate) enum FetchError {
     #[error("{0}")]
     Unreachable(String),
+    #[error("it sends something too large for this host: {0}")]
+    TooLarge(String),
     #[error("the server does not have the reference")]
     NoReference,
     #[error("the reference names a {0}, not a commit")]
@@ -203,8 +208,8 @@ fn options() -> Options {
     Options::isolated().with(Trust::Full).open_path_as_is(true).config_overrides([
         // The child's memory is bounded, and other fetches go on beside this one.
         "pack.threads=2",
-        // A file of 64 MiB that is stored as a difference to one like it.
-        "gitoxide.objects.allocLimit=201326592",
+        // A file of 64 MiB that is stored as a difference of up to 16 MiB to one like it.
+        "gitoxide.objects.allocLimit=150994944",
         "gc.auto=0",
         "core.logAllRefUpdates=false",
     ])
@@ -246,25 +251,45 @@ fn receive(
             Fault::Final(FetchError::Full(reason))
         } else if cause.is_resource_exhausted() {
             // It would be as large the second time.
-            Fault::Final(FetchError::Unreachable(format!("it sends something too large for this host: {reason}")))
+            Fault::Final(FetchError::TooLarge(reason))
         } else {
             Fault::Perhaps(FetchError::Unreachable(reason))
         }
     })?;
-    peel(mirror, tip)
+    let peeled = peel(mirror, tip);
+    if matches!(peeled, Err(Fault::Final(FetchError::TooLarge(_)))) {
+        // The next fetch reads what the mirror's references name to tell the server what is here.
+        if let Ok(Some(held)) = mirror.try_find_reference(reference.as_str()) {
+            held.delete().map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
+        }
+    }
+    peeled
 }
 
-/// The commit that a branch or tag names.
+/// The commit that a branch or tag names. A tag may name a tag.
 fn peel(mirror: &Repository, tip: ObjectId) -> Result<Tip, Fault> {
     let lacking = |cause: gix::Error| {
         Fault::Perhaps(FetchError::Unreachable(format!("it did not send its commit: {}", reason(&cause))))
     };
-    let object = mirror.find_object(tip).and_then(gix::Object::peel_tags_to_end).map_err(lacking)?;
-    if object.kind != Kind::Commit {
-        return Err(Fault::Final(FetchError::NotACommit(object.kind)));
+    let mut object = tip;
+    let (kind, object) = loop {
+        let header = mirror.find_header(object).map_err(lacking)?;
+        let kind = header.kind();
+        if matches!(kind, Kind::Commit | Kind::Tag) && header.size() > MOST_SAID {
+            return Err(Fault::Final(FetchError::TooLarge(format!("a {kind} of {} bytes", header.size()))));
+        }
+        if kind != Kind::Tag {
+            break (kind, object);
+        }
+        let tag = mirror.find_object(object).map_err(lacking)?;
+        let named = gix::objs::TagRefIter::from_bytes(&tag.data, mirror.object_hash()).target_id();
+        object = named.map_err(|cause| lacking(gix::Error::from_error(cause)))?;
+    };
+    if kind != Kind::Commit {
+        return Err(Fault::Final(FetchError::NotACommit(kind)));
     }
     // An object name in hexadecimal digits is what a revision is.
-    let revision = object.id.to_string().parse().map_err(|_| Fault::Final(FetchError::NoReference))?;
+    let revision = object.to_string().parse().map_err(|_| Fault::Final(FetchError::NoReference))?;
     Ok(Tip { object: tip, revision })
 }
 

@@ -131,8 +131,11 @@ impl Session {
     /// Nothing was fetched, or this host failed.
     pub async fn record(&self, call: Record) -> Result<Changed, Error> {
         let _turn = self.turns.take(&call.repository).await;
-        self.quiet.end(&call.repository).await;
-        self.errands.run_here(Task::Record(call)).await
+        let repository = call.repository.clone();
+        self.quiet.end(&repository).await;
+        let recorded = self.errands.run_here(Task::Record(call)).await?;
+        self.quiet.begin(&self.errands, &repository);
+        Ok(recorded)
     }
 
     /// Shows what is on disk.

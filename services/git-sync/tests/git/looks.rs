@@ -261,5 +261,5 @@ async fn a_server_that_says_a_little_or_too_much_is_bounded() {
     let status = fs::read_to_string(format!("/proc/{looker}/status")).unwrap();
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
     assert!(most.parse::<u64>().unwrap() < 64 << 10, "the looker had {most} kB");
-    assert_eq!(most_memory(looker), 256 << 20);
+    assert_eq!(most_memory(looker), 224 << 20);
 }

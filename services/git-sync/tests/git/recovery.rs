@@ -20,7 +20,7 @@ async fn a_killed_errand_is_made_good_by_the_next() {
     until(|| !errands_of(&scene.state()).is_empty()).await;
     for pid in errands_of(&scene.state()) {
         // The program that starts it has none of its limits for a moment.
-        until(|| most_memory(pid) == 256 << 20).await;
+        until(|| most_memory(pid) == 224 << 20).await;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     assert!(matches!(killed.await.unwrap(), Err(Error::Failed { .. })));
