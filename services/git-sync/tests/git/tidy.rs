@@ -18,7 +18,9 @@ fn packs(web: &Path) -> usize {
 fn size(web: &Path) -> u64 {
     fs::read_dir(web.join("mirror.git/objects/pack"))
         .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        // Git may have removed it since it was listed.
+        .filter_map(|entry| entry.unwrap().metadata().ok())
+        .map(|metadata| metadata.len())
         .sum()
 }
 
