@@ -17,6 +17,7 @@ mod polling;
 mod preview;
 mod reconcile;
 mod record;
+mod registry;
 mod secrets;
 mod session;
 mod slots;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::Store;
+use model::names::RepositoryName;
 use std::path::Path;
 
 fn engine(directory: &Path) -> Engine {

@@ -1,0 +1,176 @@
+//! Follows the system repository: what its registry says now is remembered, and who comes, leaves or moves by it.
+
+use crate::{
+    engine::{Cause, Engine, Look},
+    store::{HostLedger, now_usec},
+    sync::{Unusable, in_full},
+};
+use host::worktree::WorkTree;
+use interfaces::git_sync;
+use model::{Reference, TenantName, names::RepositoryName, registry::Registration, tree::System};
+use planner::TenantLedger;
+use std::collections::{BTreeMap, BTreeSet};
+use tracing::{info, warn};
+
+impl Engine {
+    /// Looks at the system repository, and at the tenants' of those whose entries differ.
+    pub(crate) async fn sync_registry(&self, cause: Cause) {
+        let changed = self.look_at_system(cause).await;
+        let look = |engine: Self, tenant| async move { drop(engine.look_at(&tenant, Cause::Asked).await) };
+        self.each(changed, look).await;
+    }
+
+    /// Looks at the system repository soon. Gives the tenants that came, left, or are registered otherwise than before.
+    pub(crate) fn look_at_system(&self, cause: Cause) -> Look {
+        self.look(RepositoryName::system(), cause, |engine, begun| async move {
+            let _turn = engine.system_turn.lock().await;
+            engine.sync_system(begun.now()).await
+        })
+    }
+
+    async fn sync_system(&self, cause: Cause) -> Vec<TenantName> {
+        let fetch = {
+            let memory = self.store.memory();
+            let host = &memory.host;
+            let Some(url) = host.url.clone().filter(|_| !cause.waits(host.back_off)) else { return Vec::new() };
+            git_sync::Fetch {
+                repository: RepositoryName::system(),
+                url,
+                reference: host.reference.clone().unwrap_or_else(Reference::main),
+                trust: host.trust.clone(),
+                floor: host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history).cloned(),
+            }
+        };
+        let read = match self.fetch_in_lane(fetch).await {
+            Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
+                Ok(system) => Ok((checkout.revision, system)),
+                Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
+            },
+            Err(unusable) => Err(unusable),
+        };
+        let (mut moved, mut redirected) = (Vec::new(), Vec::new());
+        let before = self.store.memory().host.clone();
+        let remembered = self.store.change_host(|host| match read {
+            Ok((revision, system)) => {
+                host.not_in_effect = model::admission::system_not_in_effect(&system);
+                host.noticing = system.noticing();
+                let entries = system.registrations;
+                if host.revision.as_ref() != Some(&revision) {
+                    info!(%revision, tenants = entries.len(), "the registry is followed");
+                }
+                let mut changed = Vec::new();
+                if host.registry != entries {
+                    changed = concerned(&host.registry, &entries);
+                    moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
+                    redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
+                }
+                host.wanted = Some(revision.clone());
+                let before = host.revision.replace(revision);
+                host.floor_lost &= before.is_none() || before == host.revision;
+                host.floor = None;
+                host.any_history = false;
+                host.registry = entries;
+                host.reason = None;
+                host.reached(None);
+                changed
+            }
+            Err(Unusable::Unreachable(reason) | Unusable::Undecided(reason)) => {
+                host.unreachable = Some(reason);
+                host.back_off.failed(now_usec(), fastrand::u64(..));
+                Vec::new()
+            }
+            Err(Unusable::Absent(reason)) => {
+                host.reached(Some(reason));
+                Vec::new()
+            }
+            Err(Unusable::Refused(revision, reason)) => {
+                warn!(%revision, "the registry is refused:\n{reason}");
+                host.wanted = Some(revision);
+                host.reason = Some(reason);
+                host.reached(None);
+                Vec::new()
+            }
+        });
+        let mut changed = remembered.unwrap_or_else(|error| {
+            warn!("{}", runtime::chain(&error));
+            Vec::new()
+        });
+        let after = self.store.memory().host.clone();
+        let told = |host: &HostLedger| (host.revision.clone(), host.wanted.clone(), host.reason.clone());
+        let told = planner::history::of_registry(&told(&before), told(&after), now_usec());
+        self.note(&RepositoryName::system(), told.as_slice());
+        moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
+        for tenant in &redirected {
+            self.remember(tenant, |ledger, _| {
+                ledger.accept_history();
+            });
+        }
+        changed.extend(self.register());
+        changed.sort();
+        changed.dedup();
+        self.keep_floors(&[]);
+        self.poll().await;
+        changed
+    }
+
+    /// Makes the ledger know the registry's tenants. Returns those that it did not know as they are. Who knows of no
+    /// registry says of nobody that he left.
+    pub(crate) fn register(&self) -> Vec<TenantName> {
+        let (registered, known): (BTreeSet<TenantName>, BTreeMap<TenantName, bool>) = {
+            let memory = self.store.memory();
+            if memory.host.revision.is_none() {
+                return Vec::new();
+            }
+            (
+                memory.registered.clone(),
+                memory.tenants.iter().map(|(name, ledger)| (name.clone(), ledger.registered)).collect(),
+            )
+        };
+        let mut changed = Vec::new();
+        for name in &registered {
+            if !known.contains_key(name) {
+                changed.push(name.clone());
+                match self.store.remember(name, self.unknown(name)) {
+                    Ok(()) => self.note(&RepositoryName::from(name), &[planner::history::registered(now_usec())]),
+                    Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
+                }
+            }
+        }
+        for (name, was) in known {
+            let is = registered.contains(&name);
+            if is != was {
+                if let Err(error) = self.change(&name, |ledger, _| ledger.register(is)) {
+                    warn!(tenant = %name, "{}", runtime::chain(&error));
+                }
+                changed.push(name);
+            }
+        }
+        changed
+    }
+
+    /// A tenant that the ledger does not know, and may have known once.
+    fn unknown(&self, name: &TenantName) -> TenantLedger {
+        let mut ledger = TenantLedger::new(now_usec());
+        let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *name).cloned();
+        if let Some(Registration { repository, reference, .. }) = entry {
+            ledger.floor = self.floors.recall(&RepositoryName::from(name), &repository, &reference);
+        }
+        if let Some(floor) = &ledger.floor {
+            warn!(tenant = %name, "the ledger had forgotten it; it goes on from {floor}");
+        }
+        ledger
+    }
+}
+
+/// The tenants whose entries differ.
+fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName> {
+    let gone = before.iter().filter(|old| !after.contains(old));
+    let new = after.iter().filter(|new| !before.contains(new));
+    gone.chain(new).map(|entry| entry.name.clone()).collect()
+}
+
+/// The tenants that were and are registered, and of whom `part` differs.
+fn differing(before: &[Registration], after: &[Registration], part: fn(&Registration) -> &str) -> Vec<TenantName> {
+    let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && part(new) != part(old));
+    before.iter().filter(differs).map(|entry| entry.name.clone()).collect()
+}
