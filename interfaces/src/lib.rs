@@ -8,6 +8,7 @@ pub mod git_sync;
 pub mod guest;
 mod macros;
 pub mod network;
+pub mod notification;
 pub mod orchestrator;
 pub mod secret;
 pub mod shape;
@@ -19,13 +20,14 @@ pub use contract::{Contract, Method};
 pub use shape::{Shape, Shaped};
 
 /// Every contract of the product, one per service.
-pub static ALL: [&Contract; 8] = [
+pub static ALL: [&Contract; 9] = [
     &git_sync::CONTRACT,
     &tenant::CONTRACT,
     &network::CONTRACT,
     &storage::CONTRACT,
     &extension::CONTRACT,
     &secret::CONTRACT,
+    &notification::CONTRACT,
     &orchestrator::CONTRACT,
     &guest::CONTRACT,
 ];

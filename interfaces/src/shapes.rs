@@ -8,8 +8,9 @@ use model::{
     Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, NetworkSpec,
     Protocol, Reference, RepositoryUrl, Revision, Size, StorageSpec, TenantName, UnitName,
     identity::UidRange,
-    names::RepositoryName,
+    names::{RepositoryName, TargetName},
     network::{LinkName, Port},
+    notification::{Endpoint, Kind, Occasion, ProjectPath, Target},
     observed::InstanceState,
     secrets::{Digest, Reason, Recipient, Sealed, SealedSecret, SecretName, SecretSpec, SecretValue},
     signer::{Certificate, Signer, SignerName, SshKey, Trust},
@@ -29,7 +30,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -67,6 +68,27 @@ impl Shaped for model::progress::TenantState {
     }
 }
 
+impl Shaped for Kind {
+    fn shape() -> Shape {
+        words(&["github", "gitlab", "gitea", "webhook"])
+    }
+}
+
+impl Shaped for Occasion {
+    fn shape() -> Shape {
+        model::progress::EventKind::shape()
+    }
+}
+
+shaped!(Target {
+    name: TargetName,
+    kind: Kind,
+    address: Endpoint,
+    project: Option<ProjectPath>,
+    events: Vec<Occasion>,
+    tenants: Option<Vec<RepositoryName>>,
+    since_u_sec: u64,
+});
 shaped!(Signer { name: SignerName, ssh: Vec<SshKey>, openpgp: Vec<Certificate> });
 shaped!(Trust { signers: Vec<Signer>, revoked: Vec<SshKey> });
 impl Shaped for model::progress::EventKind {

@@ -9,6 +9,8 @@ use model::{
     document::{Decode, Document, Faults, Node, Value},
     interface::{Hardware, InterfaceName},
     manifest::{Manifest, TenantId},
+    names::TargetName,
+    notification::Notifications,
     policy::{Pattern, PolicyFile, PolicyName},
     registry::Registry,
     schema::FILES,
@@ -97,11 +99,18 @@ fn raw(path: &str, text: &str) -> Json {
 fn the_examples_are_valid() {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for path in files(&root().join("packaging/examples")) {
-        let parts = ["metadata.json", ".gitops/config.yaml", "tenants/registry.json", "secrets/sealed-secrets.yaml"];
+        let parts = [
+            "metadata.json",
+            ".gitops/config.yaml",
+            "secrets/sealed-secrets.yaml",
+            "notifications.json",
+            "tenants/registry.json",
+        ];
         let name = match parts.iter().find(|part| path.ends_with(part)) {
             Some(&"metadata.json") => "metadata",
             Some(&".gitops/config.yaml") => "config",
             Some(&"secrets/sealed-secrets.yaml") => "secrets",
+            Some(&"notifications.json") => "notifications",
             Some(_) => "registry",
             None if path.parent().is_some_and(|parent| parent.ends_with("policies")) => "policy",
             None => continue,
@@ -147,6 +156,8 @@ fn what_the_code_refuses_by_its_form_the_schema_refuses_too() {
         ("policy", r#"{"version": "1.0", "limits": {"network": {"modes": ["wifi"]}}}"#.to_owned()),
         ("secrets", "version: \"1.0\"\nsecrets: [{name: token, sealed: hunter2}]\n".to_owned()),
         ("secrets", "version: \"1.0\"\nsecrets: [{name: token}]\n".to_owned()),
+        ("notifications", r#"{"version": "1.0", "targets": [{"name": "forge", "kind": "bitbucket"}]}"#.to_owned()),
+        ("notifications", r#"{"version": "1.0", "targets": [{"name": "Forge", "kind": "github"}]}"#.to_owned()),
         ("config", "version: \"1.0\"\nhooks: {pre-start: /bin/sh}\n".to_owned()),
         ("config", "version: \"1.0\"\nmaintenance: {windows: [{from: \"24:00\", to: \"01:00\"}]}\n".to_owned()),
     ];
@@ -156,6 +167,7 @@ fn what_the_code_refuses_by_its_form_the_schema_refuses_too() {
             "registry" => Document::<Registry>::json("", text.as_bytes()).is_err(),
             "policy" => Document::<PolicyFile>::json("", text.as_bytes()).is_err(),
             "secrets" => Document::<SealedSecrets>::yaml_unshown("", text.as_bytes()).is_err(),
+            "notifications" => Document::<Notifications>::json("", text.as_bytes()).is_err(),
             _ => Document::<Config>::yaml("", text.as_bytes()).is_err(),
         };
         assert!(refused, "the code reads {text}");
@@ -224,6 +236,7 @@ fn a_schema_means_the_texts_that_the_parser_takes() {
     own::<SecretName>(&["", ".a", "a", "-a", "a:b", "a/b"]);
     own::<Sealed>(&["", "-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----"]);
     own::<Recipient>(&["", "age1", "AGE-SECRET-KEY-1"]);
+    own::<TargetName>(&["", "a", "-a", "a-", "a.b", "A"]);
     own::<SignerName>(&["", "revoked"]);
     agree::<Capability>("CAP_[A-Z_]{3,12}", &["CAP_NET_ADMIN", "cap_net_admin", "CAP_BPF", ""]);
     agree::<Syscalls>("@?[a-z_][a-z0-9_-]{0,41}", &["@clock", "@basic-io", "@nothing", "openat2", "_x", "9"]);

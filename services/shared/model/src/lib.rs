@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod names;
 pub mod network;
 pub mod noticing;
+pub mod notification;
 pub mod observed;
 pub mod policy;
 pub mod progress;

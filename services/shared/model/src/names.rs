@@ -40,6 +40,15 @@ impl From<&TenantName> for RepositoryName {
 }
 
 checked_text!(
+    /// The name of something that is told what becomes of commits; part of its credentials' names.
+    TargetName,
+    "a target's name",
+    "1 to 32 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+    |text| is_label(text, 32),
+    schema { "pattern": "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$" }
+);
+
+checked_text!(
     /// The name of a base image: a directory or subvolume below `/var/lib/machines`.
     ImageName,
     "an image name",

@@ -29,7 +29,7 @@ checked_text!(
 );
 
 /// A host, and a port if there is one.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {
@@ -40,6 +40,14 @@ fn is_host(text: &str) -> bool {
     let number =
         |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|n| n > 0);
     host && (port.is_empty() || port.strip_prefix(':').is_some_and(number))
+}
+
+/// The host of one with a port.
+pub(crate) fn host_of(authority: &str) -> &str {
+    match authority.split_once(']') {
+        Some((address, _)) => address.trim_start_matches('['),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+    }
 }
 
 /// A host's or a user's name. None begins with what ssh would take for an option.
@@ -66,6 +74,22 @@ checked_text!(
 );
 
 impl RepositoryUrl {
+    /// The server's name without a port, as it was written, and the path without the `/` before it; no server for a path of
+    /// this host's own.
+    #[must_use]
+    pub fn parts(&self) -> (Option<&str>, &str) {
+        let (_, server, path) = self.split();
+        let host = host_of(server);
+        ((!host.is_empty()).then_some(host), path)
+    }
+
+    /// The scheme, the host with a port if there is one, and the path.
+    fn split(&self) -> (&str, &str, &str) {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        (scheme, authority.rsplit_once('@').map_or(authority, |(_, host)| host), path)
+    }
+
     /// Where nothing is: the address of a tenant that nobody registered.
     #[must_use]
     pub fn nowhere() -> Self {
@@ -95,9 +119,8 @@ impl RepositoryUrl {
     /// The server that is asked for it.
     #[must_use]
     pub fn server(&self) -> Server {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
+        let (scheme, host, _) = self.split();
+        let host = host.to_ascii_lowercase();
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
         let port = match scheme {
             "https" => 443,
@@ -213,6 +236,19 @@ mod tests {
         ] {
             assert_eq!(url.parse::<RepositoryUrl>().unwrap().server().to_string(), server, "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_has_a_server_and_a_path() {
+        let parts = |text: &str| {
+            let url: RepositoryUrl = text.parse().unwrap();
+            let (host, path) = url.parts();
+            format!("{} {path}", host.unwrap_or("-"))
+        };
+        assert_eq!(parts("https://git.example.org:8443/a/b.git"), "git.example.org a/b.git");
+        assert_eq!(parts("ssh://git@example.org:2222/a/b"), "example.org a/b");
+        assert_eq!(parts("http://[::1]:8080/x"), "::1 x");
+        assert_eq!(parts("file:///srv/git/web.git"), "- srv/git/web.git");
     }
 
     #[test]

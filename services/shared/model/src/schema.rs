@@ -4,6 +4,7 @@ use crate::{
     config::{self, Config},
     document::{Decode, SCHEMA},
     manifest::{self, Manifest},
+    notification::{self, Notifications},
     policy::PolicyFile,
     registry::{self, Registry},
     secrets::{self, SealedSecrets},
@@ -23,7 +24,7 @@ pub struct FileKind {
 }
 
 /// All of them.
-pub const FILES: [FileKind; 5] = [
+pub const FILES: [FileKind; 6] = [
     FileKind {
         name: "metadata",
         path: manifest::PATH,
@@ -53,6 +54,12 @@ pub const FILES: [FileKind; 5] = [
         path: secrets::PATH,
         title: "secrets/sealed-secrets.yaml of a BitBuilder tenant's repository",
         body: SealedSecrets::schema,
+    },
+    FileKind {
+        name: "notifications",
+        path: notification::PATH,
+        title: "notifications.json of a BitBuilder system repository",
+        body: Notifications::schema,
     },
 ];
 

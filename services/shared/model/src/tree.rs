@@ -7,6 +7,7 @@ use crate::{
     manifest::{self, Manifest},
     names::TenantName,
     noticing::Noticing,
+    notification::{self, Notifications, Target},
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
@@ -99,6 +100,8 @@ impl Request {
 pub struct System {
     /// Its tenants.
     pub registrations: Vec<Registration>,
+    /// Who is told what becomes of commits.
+    pub notifications: Vec<Target>,
     /// .gitops/config.yaml, if there is one.
     pub config: Option<Document<Config>>,
 }
@@ -142,8 +145,9 @@ impl System {
             keep(&mut faults, registry::resolve(&registry, &files, |name| broken.contains(name)))
         });
         let registrations = registrations.map(|registrations| trusted(repository, tree, registrations, &mut faults));
+        let notifications = read_notifications(repository, tree, registrations.as_deref(), &mut faults);
         match registrations {
-            Some(registrations) if faults.is_empty() => Ok(Self { registrations, config }),
+            Some(registrations) if faults.is_empty() => Ok(Self { registrations, notifications, config }),
             Some(_) | None => Err(diagnostic::in_order(faults)),
         }
     }
@@ -163,6 +167,23 @@ pub fn sealed_secrets(repository: &str, tree: &dyn Tree) -> Result<Option<Docume
     let document = Document::yaml_unshown(&origin, &bytes)?;
     let faults = secrets::check(&document);
     if faults.is_empty() { Ok(Some(document)) } else { Err(faults) }
+}
+
+/// Who is told, of the tenants of a registry that could be read.
+fn read_notifications(
+    repository: &str,
+    tree: &dyn Tree,
+    registrations: Option<&[Registration]>,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Target> {
+    let document: Option<Document<Notifications>> = match optional(repository, tree, notification::PATH) {
+        Ok(file) => file.and_then(|(origin, bytes)| keep(faults, Document::json(&origin, &bytes))),
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    };
+    document.and_then(|document| keep(faults, notification::resolve(&document, registrations))).unwrap_or_default()
 }
 
 /// Each registration with the keys of those who may sign.

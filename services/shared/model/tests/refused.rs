@@ -19,12 +19,13 @@ use std::{
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 type Read = fn(&Files) -> Result<(), Vec<Diagnostic>>;
 /// Each kind of fixtures, which file of its repository one is, and who reads it.
-const KINDS: [(&str, &str, Read); 8] = [
+const KINDS: [(&str, &str, Read); 9] = [
     ("metadata", "metadata.json", request),
     ("config", ".gitops/config.yaml", request),
     ("system-config", ".gitops/config.yaml", system),
     ("registry", "tenants/registry.json", system),
     ("policy", "policies/web.json", system),
+    ("notifications", "notifications.json", system),
     ("signers", "signers/me.pub", signers),
     ("admission", "metadata.json", admitted),
     ("secrets", "secrets/sealed-secrets.yaml", request),
