@@ -69,6 +69,8 @@ pub struct Options {
     pub connections: usize,
     /// How long a peer may leave a reply untaken before it is dropped.
     pub write_patience: Duration,
+    /// Whether there is work that goes on without a connection; an activated service stays for it.
+    pub busy: Option<watch::Receiver<bool>>,
 }
 
 impl Options {
@@ -82,6 +84,7 @@ impl Options {
             largest_message: 16 << 20,
             connections: CONNECTIONS,
             write_patience: WRITE_PATIENCE,
+            busy: None,
         }
     }
 
@@ -136,7 +139,10 @@ pub async fn serve_on<S: Session>(
         let unused = connections.is_empty();
         let idle = async {
             match options.lifetime {
-                Lifetime::Activated(patience) if unused => sleep_until(idle_since + patience).await,
+                Lifetime::Activated(patience) if unused => {
+                    rested(options.busy.clone()).await;
+                    sleep_until(idle_since + patience).await;
+                }
                 Lifetime::Activated(_) | Lifetime::Resident => std::future::pending().await,
             }
         };
@@ -166,6 +172,14 @@ pub async fn serve_on<S: Session>(
     let _nobody_left = drain.send(true);
     if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         warn!(left = connections.len(), "calls did not end in time");
+    }
+}
+
+/// Waits until nothing is done without a connection.
+async fn rested(busy: Option<watch::Receiver<bool>>) {
+    if let Some(mut busy) = busy {
+        // If nobody is left who could say so, nobody works.
+        let _ended = busy.wait_for(|busy| !*busy).await.is_ok();
     }
 }
 

@@ -38,6 +38,16 @@ fn a_call_in_progress_keeps_the_service() {
 }
 
 #[test]
+fn work_without_a_caller_keeps_the_service() {
+    let (work, busy) = tokio::sync::watch::channel(true);
+    let server = Server::start(Options { busy: Some(busy), ..brief() });
+    assert!(!server.has_ended(SHORT), "it has work");
+    server.assert_alive();
+    work.send(false).unwrap();
+    assert!(server.has_ended(LONG));
+}
+
+#[test]
 fn a_resident_service_stays() {
     let server = Server::start(Options { lifetime: Lifetime::Resident, ..options() });
     assert!(!server.has_ended(SHORT));
