@@ -5,13 +5,14 @@ use integration_tests::{Registration, Scene, manifest, service};
 use serde_json::{Value, json};
 use test_host::Host;
 
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 7] = [
     "bitbuilder-orchestrator.service",
     "tenant-manager.service",
     "bitbuilder-git-sync.service",
     "bitbuilder-storage.service",
     "bitbuilder-network.service",
     "bitbuilder-extension.service",
+    "bitbuilder-notification.service",
 ];
 
 /// Begins a convergence, waits until the journal says something, and kills a service at that moment. Prints the tenant's status

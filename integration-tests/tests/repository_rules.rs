@@ -31,12 +31,13 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "bitbuilder",
     "extension",
     "git-sync",
     "guest",
     "network",
+    "notification",
     "orchestrator",
     "secret",
     "storage",
@@ -78,6 +79,7 @@ fn each_dangerous_dependency_has_one_home() {
         ("gix", "git-sync"),
         ("rtnetlink", "network"),
         ("nftables", "network"),
+        ("reqwest", "notification"),
         ("zbus", "host"),
         ("hyper", "webhook"),
         ("rustls", "webhook"),

@@ -139,6 +139,7 @@ fn services_run_confined_and_leave_when_idle() -> Result<()> {
         ("Network", "bitbuilder-network"),
         ("Extension", "bitbuilder-extension"),
         ("Secret", "bitbuilder-secret"),
+        ("Notification", "bitbuilder-notification"),
     ];
     for (interface, _) in units {
         start(interface)?;
@@ -155,6 +156,10 @@ fn services_run_confined_and_leave_when_idle() -> Result<()> {
         (user("bitbuilder-orchestrator")?.trim(), capabilities("bitbuilder-orchestrator")?.trim()),
         ("bitbuilder", "0000000000000000")
     );
+    assert_eq!(
+        (user("bitbuilder-notification")?.trim(), capabilities("bitbuilder-notification")?.trim()),
+        ("bitbuilder-notification", "0000000000000000")
+    );
     // CAP_NET_ADMIN is bit 12 (capabilities(7)).
     assert_eq!(
         (user("bitbuilder-network")?.trim(), capabilities("bitbuilder-network")?.trim()),
@@ -164,6 +169,7 @@ fn services_run_confined_and_leave_when_idle() -> Result<()> {
     for (unit, exposure) in [
         ("bitbuilder-orchestrator", 10),
         ("bitbuilder-git-sync", 15),
+        ("bitbuilder-notification", 15),
         ("bitbuilder-network", 15),
         ("bitbuilder-extension", 15),
         ("bitbuilder-storage", 25),

@@ -6,13 +6,14 @@ use integration_tests::{Registration, Scene, manifest, service};
 use serde_json::json;
 use test_host::{Host, PACKAGE_VARIABLE};
 
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "bitbuilder-orchestrator",
     "tenant-manager",
     "bitbuilder-git-sync",
     "bitbuilder-storage",
     "bitbuilder-network",
     "bitbuilder-extension",
+    "bitbuilder-notification",
     "bitbuilder-guest@web",
 ];
 

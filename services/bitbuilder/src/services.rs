@@ -12,7 +12,7 @@ pub(crate) struct Service {
 }
 
 /// All of the host's; a tenant's guest is the tenant's.
-pub(crate) const SERVICES: [Service; 7] = [
+pub(crate) const SERVICES: [Service; 8] = [
     Service::new("io.bitbuilder.Orchestrator", "bitbuilder-orchestrator.socket", "bitbuilder-orchestrator.service"),
     Service::new("io.bitbuilder.Tenant", "bitbuilder-tenant-manager.socket", "tenant-manager.service"),
     Service::new("io.bitbuilder.GitSync", "bitbuilder-git-sync.socket", "bitbuilder-git-sync.service"),
@@ -20,6 +20,7 @@ pub(crate) const SERVICES: [Service; 7] = [
     Service::new("io.bitbuilder.Storage", "bitbuilder-storage.socket", "bitbuilder-storage.service"),
     Service::new("io.bitbuilder.Secret", "bitbuilder-secret.socket", "bitbuilder-secret.service"),
     Service::new("io.bitbuilder.Extension", "bitbuilder-extension.socket", "bitbuilder-extension.service"),
+    Service::new("io.bitbuilder.Notification", "bitbuilder-notification.socket", "bitbuilder-notification.service"),
 ];
 
 impl Service {

@@ -1,0 +1,5 @@
+//! The notification service's process.
+
+fn main() -> std::process::ExitCode {
+    runtime::run("notification", notification::serve())
+}
