@@ -52,6 +52,7 @@ pub struct Common {
     pub(crate) history: History,
     pub(crate) floors: Floors,
     pub(crate) unwritten: Unwritten,
+    pub(crate) untold: Unwritten,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -111,6 +112,7 @@ impl Engine {
             store,
             floors: Floors::in_directory(floors),
             unwritten: Unwritten::default(),
+            untold: Unwritten::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -139,6 +141,7 @@ impl Engine {
             true
         });
         tokio::spawn(self.clone().record_forever());
+        tokio::spawn(self.clone().tell_forever());
         let engine = self.clone();
         if engine.store.memory().host.url.is_some() {
             // Not after the tenants were made to run: that may take long.
@@ -323,6 +326,9 @@ impl Common {
             tracing::warn!(%repository, "{}", runtime::chain(&error));
         }
         self.unwritten.add(repository, events);
+        if !events.is_empty() {
+            self.untold.insert(repository);
+        }
     }
 
     /// Each change of a tenant from now on.

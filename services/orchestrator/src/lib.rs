@@ -24,6 +24,7 @@ mod slots;
 mod status;
 mod store;
 mod sync;
+mod tell;
 mod trace;
 
 pub use engine::Engine;

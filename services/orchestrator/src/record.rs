@@ -29,11 +29,16 @@ impl Unwritten {
         if !events.iter().any(|event| is_final(event.kind)) {
             return;
         }
+        self.insert(repository);
+    }
+
+    /// Something is to be written of this repository.
+    pub(crate) fn insert(&self, repository: &RepositoryName) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.clone());
         self.more.notify_one();
     }
 
-    async fn next(&self) -> RepositoryName {
+    pub(crate) async fn next(&self) -> RepositoryName {
         loop {
             let next = self.names.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             match next {

@@ -4,6 +4,7 @@ use crate::{
     engine::{Cause, Engine, Look},
     store::{HostLedger, now_usec},
     sync::{Unusable, in_full},
+    tell,
 };
 use host::worktree::WorkTree;
 use interfaces::git_sync;
@@ -54,6 +55,8 @@ impl Engine {
             Ok((revision, system)) => {
                 host.not_in_effect = model::admission::system_not_in_effect(&system);
                 host.noticing = system.noticing();
+                host.notifications = tell::since(&host.notifications, system.notifications, now_usec());
+                host.tells |= !host.notifications.is_empty();
                 let entries = system.registrations;
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");

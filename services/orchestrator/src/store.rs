@@ -1,7 +1,10 @@
 //! The ledger: in memory to read, on disk before anything that follows from it is done.
 
 use host::files::{self, FileError};
-use model::{Noticing, Reference, RepositoryUrl, Revision, TenantName, registry::Registration, signer::Trust};
+use model::{
+    Noticing, Reference, RepositoryUrl, Revision, TenantName, notification::Target, registry::Registration,
+    signer::Trust,
+};
 use planner::{BackOff, TenantLedger};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -38,6 +41,10 @@ pub(crate) struct HostLedger {
     pub(crate) registry: Vec<Registration>,
     /// How its new commits are noticed.
     pub(crate) noticing: Noticing,
+    /// Who is told what becomes of commits.
+    pub(crate) notifications: Vec<Target>,
+    /// Whether somebody is told, or the service that does it has not heard yet that nobody is any more.
+    pub(crate) tells: bool,
     /// The fields of its config.yaml that are valid and have no effect here.
     pub(crate) not_in_effect: Vec<String>,
     /// Why the wanted commit is not followed.
