@@ -4,8 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, doctor, history, init, key, list, logs, man, pause, plan, seal, shell, status, sync, trace,
-        validate,
+        accept, completion, doctor, history, init, key, list, logs, man, notifications, pause, plan, seal, shell,
+        status, sync, trace, validate,
     },
 };
 use clap::{Parser, Subcommand};
@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     History(history::Arguments),
     /// Show which line of which commit something comes from.
     Trace(trace::Arguments),
+    /// Show who is told what becomes of commits, and what waits for whom.
+    Notifications,
     /// Leave a tenant alone: what runs goes on, what is pushed waits.
     Suspend(pause::Arguments),
     /// Follow a suspended tenant's repository again.
@@ -81,7 +83,13 @@ impl Arguments {
         let ends = match &self.verb {
             Verb::Status(words) => !words.watch,
             Verb::Logs(words) => !words.follow,
-            Verb::List | Verb::Plan(_) | Verb::History(_) | Verb::Trace(_) | Verb::Validate(_) | Verb::Doctor => true,
+            Verb::List
+            | Verb::Plan(_)
+            | Verb::History(_)
+            | Verb::Trace(_)
+            | Verb::Notifications
+            | Verb::Validate(_)
+            | Verb::Doctor => true,
             Verb::Init(_)
             | Verb::Sync(_)
             | Verb::Accept(_)
@@ -111,6 +119,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Plan(words) => plan::run(&services, words, json).await,
         Verb::History(words) => history::run(&services, words, json).await,
         Verb::Trace(words) => trace::run(&services, words, json).await,
+        Verb::Notifications => notifications::run(&services, json).await,
         Verb::Suspend(words) => pause::suspend(&services, words, json).await,
         Verb::Resume(words) => pause::resume(&services, words, json).await,
         Verb::Retry(words) => pause::retry(&services, words, json).await,

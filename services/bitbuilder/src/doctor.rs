@@ -2,6 +2,7 @@
 //! cannot find out keeps no other from being made.
 
 mod kernel;
+mod notifications;
 mod programs;
 mod sockets;
 mod storage;
@@ -60,7 +61,7 @@ impl Finding {
 
 /// Looks at everything.
 pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
-    let (systemd, programs, sockets, clock, webhook, tenants, held, key) = tokio::join!(
+    let (systemd, programs, sockets, clock, webhook, tenants, held, key, told) = tokio::join!(
         programs::systemd(),
         programs::all(),
         sockets::all(sockets),
@@ -69,6 +70,7 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
         tenants::all(services),
         tenants::held(services),
         programs::key(),
+        notifications::all(services),
     );
     let mut findings = vec![systemd];
     findings.extend(sockets);
@@ -79,6 +81,7 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
     findings.push(clock);
     findings.extend(webhook);
     findings.extend(tenants);
+    findings.extend(told);
     findings
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod notifications;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod seal;
