@@ -2,12 +2,13 @@
 //! start, and another try after a host that failed.
 
 use crate::{
+    due::Due,
     floors::{Floor, Floors},
     history::History,
     manager::Boot,
     observe::Overview,
     polling::Polling,
-    record::Unwritten,
+    record::is_final,
     status,
     store::{Changed, Memory, Store, now_usec},
 };
@@ -51,8 +52,8 @@ pub struct Common {
     pub(crate) store: Store,
     pub(crate) history: History,
     pub(crate) floors: Floors,
-    pub(crate) unwritten: Unwritten,
-    pub(crate) untold: Unwritten,
+    pub(crate) unwritten: Due,
+    pub(crate) untold: Due,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -111,8 +112,8 @@ impl Engine {
             history: History::in_directory(store.directory().join("history")),
             store,
             floors: Floors::in_directory(floors),
-            unwritten: Unwritten::default(),
-            untold: Unwritten::default(),
+            unwritten: Due::default(),
+            untold: Due::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -325,7 +326,9 @@ impl Common {
         if let Err(error) = self.history.append(repository, events) {
             tracing::warn!(%repository, "{}", runtime::chain(&error));
         }
-        self.unwritten.add(repository, events);
+        if events.iter().any(|event| is_final(event.kind)) {
+            self.unwritten.insert(repository);
+        }
         if !events.is_empty() {
             self.untold.insert(repository);
         }

@@ -2,6 +2,7 @@
 //! ledger; everything else is done by the services that own it.
 
 mod checkouts;
+mod due;
 mod engine;
 mod execute;
 mod fault;

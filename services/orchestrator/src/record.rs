@@ -6,51 +6,13 @@ use interfaces::git_sync::{self, Record};
 use model::{Revision, TenantName, names::RepositoryName, progress::EventKind};
 use planner::Event;
 use runtime::client::CallError;
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-use tokio::sync::Notify;
 use tracing::warn;
 
 /// So many of the last events are handed over: those before were written with them.
 const LAST: usize = 64;
 
-/// The repositories of which something is to be written, each once however much became of it.
-#[derive(Debug, Default)]
-pub(crate) struct Unwritten {
-    names: Mutex<BTreeSet<RepositoryName>>,
-    more: Notify,
-}
-
-impl Unwritten {
-    /// These events became of a repository's commits. While one is being applied nothing is written.
-    pub(crate) fn add(&self, repository: &RepositoryName, events: &[Event]) {
-        if !events.iter().any(|event| is_final(event.kind)) {
-            return;
-        }
-        self.insert(repository);
-    }
-
-    /// Something is to be written of this repository.
-    pub(crate) fn insert(&self, repository: &RepositoryName) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.clone());
-        self.more.notify_one();
-    }
-
-    pub(crate) async fn next(&self) -> RepositoryName {
-        loop {
-            let next = self.names.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
-            match next {
-                Some(name) => return name,
-                None => self.more.notified().await,
-            }
-        }
-    }
-}
-
-/// Whether something else has to happen before there is more to tell.
-fn is_final(kind: EventKind) -> bool {
+/// Whether something else has to happen before there is more to tell. While a commit is being applied nothing is written.
+pub(crate) fn is_final(kind: EventKind) -> bool {
     match kind {
         EventKind::Refused
         | EventKind::Verified
