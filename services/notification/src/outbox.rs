@@ -3,7 +3,11 @@
 
 use crate::message::Message;
 use host::files::{self, FileError};
-use model::{Revision, names::TargetName, notification::ProjectPath};
+use model::{
+    Revision,
+    names::TargetName,
+    notification::{Kind, ProjectPath, Target},
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -120,15 +124,23 @@ impl Outbox {
         files::remove(&self.path(target, number))
     }
 
-    /// Forgets what waits for targets but these.
+    /// Forgets what waits for targets but these, and what is for a forge where a webhook has its name now, or the other way round.
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub(crate) fn keep(&mut self, targets: &[&TargetName]) -> Result<(), FileError> {
-        let gone: Vec<TargetName> = self.waiting.keys().filter(|name| !targets.contains(name)).cloned().collect();
-        for target in gone {
-            let numbers: Vec<u64> = self.waiting.get(&target).into_iter().flat_map(BTreeMap::keys).copied().collect();
-            warn!(%target, waiting = numbers.len(), "it is not told what waits for it: nobody names it any more");
+    pub(crate) fn keep(&mut self, targets: &[Target]) -> Result<(), FileError> {
+        let is_meant = |name: &TargetName, waiting: &Waiting| {
+            let takes = |target: &Target| (target.kind == Kind::Webhook) == waiting.about.is_none();
+            targets.iter().any(|target| target.name == *name && takes(target))
+        };
+        let mut gone: BTreeMap<TargetName, Vec<u64>> = BTreeMap::new();
+        for (name, held) in &self.waiting {
+            for (number, _) in held.iter().filter(|(_, waiting)| !is_meant(name, waiting)) {
+                gone.entry(name.clone()).or_default().push(*number);
+            }
+        }
+        for (target, numbers) in gone {
+            warn!(%target, waiting = numbers.len(), "it is not told what waits for it: nobody names it as it was any more");
             for number in numbers {
                 self.remove(&target, number)?;
             }

@@ -67,7 +67,7 @@ impl Post {
             fs::read(&configuration).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut outbox = Outbox::open(&root.join("outbox"))?;
         if let Some(known) = &known {
-            outbox.keep(&known.iter().map(|target| &target.name).collect::<Vec<_>>())?;
+            outbox.keep(known)?;
         }
         let state = State {
             configuration,
@@ -164,7 +164,7 @@ impl Post {
         if state.targets == targets {
             return Ok(false);
         }
-        state.outbox.keep(&targets.iter().map(|target| &target.name).collect::<Vec<_>>())?;
+        state.outbox.keep(targets)?;
         let path = state.configuration.clone();
         let bytes = serde_json::to_vec(targets).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
         files::write_atomically(&path, &bytes, 0o600)?;

@@ -127,7 +127,8 @@ fn token_header(kind: Kind, token: &str) -> Result<(HeaderName, HeaderValue), St
     let (name, text) = match kind {
         Kind::Github => (AUTHORIZATION, format!("Bearer {token}")),
         Kind::Gitlab => (HeaderName::from_static("private-token"), token.to_owned()),
-        Kind::Gitea | Kind::Webhook => (AUTHORIZATION, format!("token {token}")),
+        Kind::Gitea => (AUTHORIZATION, format!("token {token}")),
+        Kind::Webhook => return Err("a webhook is shown no token".to_owned()),
     };
     let mut value = value(&text)?;
     value.set_sensitive(true);
