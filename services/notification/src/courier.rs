@@ -5,7 +5,10 @@ use crate::{
     message::Message,
     request::{Request, request},
 };
-use model::notification::{Kind, Target};
+use model::{
+    notification::{Kind, Target},
+    text::printable,
+};
 use reqwest::{
     Certificate, Client, Response, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
@@ -62,8 +65,8 @@ impl Courier {
         let Request { url, headers, body } = request;
         match client.post(url).headers(headers).body(body).send().await {
             Ok(response) => judge(target.kind, response).await,
-            // The address is shown beside it.
-            Err(cause) => Outcome::Later(runtime::chain(&cause.without_url()), None),
+            // The address is shown beside it. What a server calls itself in its certificate is its own words.
+            Err(cause) => Outcome::Later(printable(&runtime::chain(&cause.without_url())), None),
         }
     }
 
