@@ -3,22 +3,22 @@
 use crate::macros::{contract, errors, object};
 pub use model::progress::EventKind;
 use model::{
-    Reference, RepositoryUrl, Revision,
+    Mirrors, Reference, Remote, RepositoryUrl, Revision,
     names::RepositoryName,
     signer::{SignerName, Trust},
 };
 
 object! {
     /// What is held of one repository.
-    Repository { repository: RepositoryName, url: Option<RepositoryUrl>, reference: Option<Reference>, revision: Option<Revision>, checkouts: Vec<Revision> }
+    Repository { repository: RepositoryName, url: Option<RepositoryUrl>, reference: Option<Reference>, revision: Option<Revision>, checkouts: Vec<Revision>, remotes: Vec<Remote> }
     /// Fetches one reference.
-    Fetch { repository: RepositoryName, url: RepositoryUrl, reference: Reference, trust: Option<Trust>, floor: Option<Revision> }
+    Fetch { repository: RepositoryName, url: RepositoryUrl, mirrors: Option<Mirrors>, reference: Reference, trust: Option<Trust>, floor: Option<Revision> }
     /// What the reference names.
-    Fetched { revision: Revision, changed: bool, signer: Option<SignerName> }
+    Fetched { revision: Revision, changed: bool, signer: Option<SignerName>, remotes: Vec<Remote> }
     /// Looks at many references.
     Look { repositories: Vec<Fetch> }
     /// What was seen of one.
-    Looked { repository: RepositoryName, revision: Option<Revision>, path: Option<String>, unreachable: Option<String> }
+    Looked { repository: RepositoryName, revision: Option<Revision>, path: Option<String>, unreachable: Option<String>, remotes: Vec<Remote> }
     /// What was seen.
     Sight { repositories: Vec<Looked> }
     /// Makes a directory of a commit's files.
@@ -37,6 +37,13 @@ object! {
     List { repository: Option<RepositoryName> }
     /// What is held.
     Repositories { repositories: Vec<Repository> }
+}
+
+impl Fetch {
+    /// Where the repository is, in the order in which its servers are asked.
+    pub fn addresses(&self) -> impl Iterator<Item = &RepositoryUrl> {
+        [&self.url].into_iter().chain(self.mirrors.iter().flat_map(Mirrors::as_slice))
+    }
 }
 
 errors! {

@@ -6,7 +6,8 @@ use crate::{
 };
 pub use model::progress::{EventKind, TenantState};
 use model::{
-    Diagnostic, Forward, Reference, RepositoryUrl, Revision, TenantName, names::RepositoryName, signer::Trust,
+    Diagnostic, Forward, Mirrors, Reference, Remote, RepositoryUrl, Revision, TenantName, names::RepositoryName,
+    signer::Trust,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -25,6 +26,7 @@ object! {
         reason: Option<String>,
         unconverged: Option<String>,
         unreachable: Option<String>,
+        remotes: Vec<Remote>,
         floor: Option<Revision>,
         floor_lost: bool,
         unreachable_count: u32,
@@ -78,6 +80,7 @@ object! {
         revision: Option<Revision>,
         reason: Option<String>,
         unreachable: Option<String>,
+        remotes: Vec<Remote>,
         floor_lost: bool,
         unreachable_count: u32,
         #[serde(rename = "nextLookUSec")] next_look_u_sec: Option<u64>,
@@ -106,7 +109,7 @@ object! {
     /// What would be done.
     Plans { plans: Vec<TenantPlan> }
     /// Sets the system repository.
-    SetRepository { url: RepositoryUrl, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool> }
+    SetRepository { url: RepositoryUrl, mirrors: Option<Mirrors>, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool> }
     /// Lets a repository's next commit have another history.
     AcceptHistory { repository: RepositoryName }
     /// Whether anything was changed.

@@ -5,8 +5,9 @@ use crate::{
     shape::{Shape, Shaped},
 };
 use model::{
-    Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, NetworkSpec,
-    Protocol, Reference, RepositoryUrl, Revision, Size, StorageSpec, TenantName, UnitName,
+    Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, Mirrors,
+    NetworkSpec, Protocol, Reference, Remote, RemoteState, RepositoryUrl, Revision, Size, StorageSpec, TenantName,
+    UnitName,
     identity::UidRange,
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
@@ -119,6 +120,19 @@ impl Shaped for Reason {
 
 shaped!(SealedSecret { name: SecretName, sealed: Sealed });
 shaped!(SecretSpec { name: SecretName, digest: Digest });
+impl Shaped for RemoteState {
+    fn shape() -> Shape {
+        words(&["used", "spare", "behind", "away", "refused"])
+    }
+}
+
+impl Shaped for Mirrors {
+    fn shape() -> Shape {
+        Vec::<RepositoryUrl>::shape()
+    }
+}
+
+shaped!(Remote { url: RepositoryUrl, state: RemoteState, since_u_sec: u64, reason: Option<String> });
 shaped!(Diagnostic { origin: String, line: u32, column: u32, message: String, text: String });
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });

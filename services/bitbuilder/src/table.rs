@@ -2,7 +2,10 @@
 
 use crate::output;
 use interfaces::orchestrator::{HostStatus, Limit, TenantState, TenantStatus};
-use model::{Revision, text::printable_lines};
+use model::{
+    Remote, RemoteState, Revision,
+    text::{printable, printable_lines},
+};
 use std::fmt::Write as _;
 
 /// Width of the states' column.
@@ -104,6 +107,7 @@ pub(crate) fn tenant(tenant: &TenantStatus, history: &str, now_usec: u64) -> Str
         whole(tenant.verified.as_ref()),
         tenant.generation
     );
+    text.push_str(&remotes(&tenant.remotes, now_usec));
     let width = tenant.limits.iter().map(|limit| limit.value.len()).max().unwrap_or(0);
     for (index, Limit { what, value, most, place }) in tenant.limits.iter().enumerate() {
         let label = if index == 0 { "limits" } else { "" };
@@ -122,6 +126,28 @@ pub(crate) fn tenant(tenant: &TenantStatus, history: &str, now_usec: u64) -> Str
         let _infallible = writeln!(text, "  next       {next}");
     }
     text
+}
+
+/// Where a repository with mirrors was found, and which of its servers is not as it should be.
+fn remotes(remotes: &[Remote], now_usec: u64) -> String {
+    let width = remotes.iter().map(|remote| remote.url.as_str().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (index, Remote { url, state, since_u_sec, reason }) in remotes.iter().enumerate() {
+        let label = if index == 0 { "servers" } else { "" };
+        let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+        let since = ago(*since_u_sec, now_usec);
+        let _infallible = writeln!(text, "  {label:10} {:width$}  {state:7}  {since}{reason}", url.as_str());
+    }
+    text
+}
+
+/// The servers of a repository that are away, behind or refused, in a line each: what else is said does not show it.
+fn ailing(remotes: &[Remote]) -> impl Iterator<Item = String> {
+    let ails = |remote: &&Remote| !matches!(remote.state, RemoteState::Used | RemoteState::Spare);
+    remotes
+        .iter()
+        .filter(ails)
+        .map(|Remote { url, state, reason, .. }| format!("{url} is {state}: {}", reason.as_deref().unwrap_or("?")))
 }
 
 /// What a person would run now, where there is something.
@@ -160,7 +186,7 @@ pub(crate) fn host(host: &HostStatus, now_usec: u64) -> String {
         unreachable.map(|reason| not_fetched(reason, host.unreachable_count, host.next_look_u_sec, now_usec)),
         not_supported(&host.not_in_effect),
     ];
-    for remark in remarks.into_iter().flatten() {
+    for remark in remarks.into_iter().flatten().chain(ailing(&host.remotes)) {
         let _infallible = writeln!(text, "  {}", printable_lines(&remark).replace('\n', "\n    "));
     }
     text
@@ -190,6 +216,10 @@ mod tests {
         Limit { what, value, most, place }
     }
 
+    fn remote(url: &str, state: RemoteState, reason: Option<&str>) -> Remote {
+        Remote { url: url.parse().unwrap(), state, since_u_sec: 5_000_000, reason: reason.map(str::to_owned) }
+    }
+
     fn status() -> TenantStatus {
         TenantStatus {
             tenant: "web".parse().unwrap(),
@@ -205,6 +235,10 @@ mod tests {
             ),
             unconverged: None,
             unreachable: Some("connection refused".to_owned()),
+            remotes: vec![
+                remote("git://a.example.org/web", RemoteState::Away, Some("connection refused\n\u{1b}[2J")),
+                remote("git://b.example.org/web", RemoteState::Used, None),
+            ],
             floor: "a".repeat(40).parse().ok(),
             floor_lost: false,
             unreachable_count: 3,
@@ -238,6 +272,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            remotes: Vec::new(),
             floor_lost: false,
             unreachable_count: 0,
             next_look_u_sec: None,

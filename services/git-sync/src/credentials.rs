@@ -1,7 +1,9 @@
 //! What this host shows to Git servers and what it knows them by, as systemd hands it to the service
-//! (systemd.exec(5), ImportCredential=): `bitbuilder.WHAT.REPOSITORY`, or `bitbuilder.WHAT` for all. Only paths of these
-//! files reach an argument or the environment, never what they hold.
+//! (systemd.exec(5), ImportCredential=): `bitbuilder.WHAT.REPOSITORY`, or `bitbuilder.WHAT` for all, for the server of its
+//! address; with `@HOST` or `@HOST+PORT` behind it, for that server. Only paths of these files reach an argument or the
+//! environment, never what they hold.
 
+use crate::several::Attempt;
 use model::names::RepositoryName;
 use std::{
     fs, io,
@@ -17,22 +19,32 @@ const HTTPS_LOGIN: &str = "https-login";
 /// Certificates of the authorities that https servers are known by, in PEM, in place of the host's own.
 const AUTHORITIES: &str = "ca";
 
-/// The credentials for one repository.
+/// The credentials for one server of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials<'a> {
     directory: Option<&'a Path>,
     repository: &'a RepositoryName,
+    /// `HOST` or `HOST+PORT`.
+    server: Option<String>,
+    /// Whether it is the server of the repository's own address, not that of a mirror.
+    first: bool,
 }
 
 impl<'a> Credentials<'a> {
-    pub(crate) fn new(directory: Option<&'a Path>, repository: &'a RepositoryName) -> Self {
-        Self { directory, repository }
+    pub(crate) fn new(directory: Option<&'a Path>, attempt: &'a Attempt) -> Self {
+        let Attempt { call, .. } = attempt;
+        let first = attempt.url().server() == call.url.server();
+        Self { directory, repository: &call.repository, server: attempt.url().server_label(), first }
     }
 
+    /// A login, or whoever vouches for a server, is meant for one server. A key and the hosts that it is shown to are not
+    /// told to anybody, and each line of the latter names its own.
     fn find(&self, what: &str) -> Option<PathBuf> {
         let directory = self.directory?;
-        let own = directory.join(format!("bitbuilder.{what}.{}", self.repository));
-        [own, directory.join(format!("bitbuilder.{what}"))].into_iter().find(|path| path.is_file())
+        let names = [format!("bitbuilder.{what}.{}", self.repository), format!("bitbuilder.{what}")];
+        let servers = self.server.iter().flat_map(|server| names.iter().map(move |name| format!("{name}@{server}")));
+        let any = names.iter().filter(|_| self.first || [SSH_KEY, SSH_KNOWN_HOSTS].contains(&what)).cloned();
+        servers.chain(any).map(|name| directory.join(name)).find(|path| path.is_file())
     }
 
     pub(crate) fn authorities(&self) -> Option<PathBuf> {
@@ -67,7 +79,7 @@ impl<'a> Credentials<'a> {
                 )
             };
             let path = self.find(what).ok_or_else(missing)?.display().to_string();
-            let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._@-".contains(&b));
+            let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._@+-".contains(&b));
             if plain { Ok(path) } else { Err(format!("the path {path} would need quotes")) }
         };
         let (known_hosts, key) = (found(SSH_KNOWN_HOSTS)?, found(SSH_KEY)?);
@@ -108,12 +120,62 @@ pub(crate) fn read_login(path: &Path) -> io::Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::several::Source;
+    use interfaces::git_sync::Fetch;
+    use model::Reference;
+
+    fn attempt(repository: &RepositoryName, from: Source) -> Attempt {
+        let (repository, url) = (repository.clone(), "https://git.example.org/web".parse().unwrap());
+        let reference = Reference::main();
+        Attempt { call: Fetch { repository, url, mirrors: None, reference, trust: None, floor: None }, from }
+    }
+
+    #[test]
+    fn a_login_and_an_authority_are_for_the_server_that_they_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let web = "web".parse().unwrap();
+        let mirror = |url: &str| attempt(&web, Source::Mirror(url.parse().unwrap()));
+        let login = |attempt: &Attempt| {
+            Credentials::new(Some(directory.path()), attempt).https_login().unwrap().map(|(user, _)| user)
+        };
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let first = attempt(&web, Source::First);
+        let mirrors = [
+            mirror("https://git.example.org/copy"),
+            mirror("https://git.example.org:443/copy"),
+            mirror("https://git.example.org:8443/copy"),
+            mirror("https://mirror.example.org/web"),
+            mirror("http://git.example.org/web"),
+        ];
+        for name in ["https-login", "https-login.web", "ca", "ssh-key.web", "ssh-known-hosts"] {
+            write(&format!("bitbuilder.{name}"), "own:x");
+        }
+        assert_eq!(login(&first).as_deref(), Some("own"));
+        let logins = || mirrors.each_ref().map(login);
+        assert_eq!(logins(), [Some("own".to_owned()), Some("own".to_owned()), None, None, None]);
+        let vouched = |attempt| Credentials::new(Some(directory.path()), attempt).authorities().is_some();
+        assert_eq!(mirrors.each_ref().map(vouched), [true, true, false, false, false]);
+        write("bitbuilder.https-login@mirror.example.org", "all:x");
+        write("bitbuilder.https-login.web@git.example.org+8443", "port:x");
+        write("bitbuilder.https-login.mail@mirror.example.org", "mail:x");
+        assert_eq!(logins()[2..4], [Some("port".to_owned()), Some("all".to_owned())]);
+        assert_eq!(login(&first).as_deref(), Some("own"));
+        let ssh = mirror("ssh://git@mirror.example.org:2222/web");
+        let key = || Credentials::new(Some(directory.path()), &ssh).ssh_command().unwrap();
+        assert!(key().contains("bitbuilder.ssh-key.web "));
+        write("bitbuilder.ssh-key.web@mirror.example.org+2222", "");
+        assert!(key().contains("bitbuilder.ssh-key.web@mirror.example.org+2222 "));
+    }
 
     #[test]
     fn a_repositorys_own_credential_comes_before_the_hosts() {
         let directory = tempfile::tempdir().unwrap();
         let (web, mail) = ("web".parse().unwrap(), "mail".parse().unwrap());
-        let of = |repository| Credentials::new(Some(directory.path()), repository);
+        let attempts = [&web, &mail].map(|repository| attempt(repository, Source::First));
+        let of = |repository: &RepositoryName| {
+            let attempt = attempts.iter().find(|attempt| attempt.call.repository == *repository).unwrap();
+            Credentials::new(Some(directory.path()), attempt)
+        };
         assert_eq!(of(&web).https_login().unwrap(), None);
         fs::write(directory.path().join("bitbuilder.https-login"), "all:a\n").unwrap();
         fs::write(directory.path().join("bitbuilder.https-login.web"), "web:b:c").unwrap();

@@ -7,10 +7,12 @@ use crate::{
     credentials::Credentials,
     fetch::{FetchError, fetch},
     glance::Records,
+    health::Health,
     looks::Looks,
     place::Place,
     prune::prune,
     record::{RecordError, record},
+    several::Attempt,
     tidy::{TidyError, tidy},
 };
 use host::{
@@ -45,7 +47,7 @@ const PASSED_ON: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "no_prox
 /// What a child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
-    Fetch(Fetch),
+    Fetch(Attempt),
     Checkout(Checkout),
     Prune(Prune),
     Record(Record),
@@ -55,7 +57,7 @@ pub(crate) enum Task {
 impl Task {
     pub(crate) fn repository(&self) -> &RepositoryName {
         match self {
-            Self::Fetch(Fetch { repository, .. })
+            Self::Fetch(Attempt { call: Fetch { repository, .. }, .. })
             | Self::Checkout(Checkout { repository, .. })
             | Self::Prune(Prune { repository, .. })
             | Self::Record(Record { repository, .. })
@@ -81,6 +83,7 @@ pub struct Errands {
     pub(crate) servers: Lanes<Server>,
     pub(crate) looks: Arc<Looks>,
     pub(crate) records: Arc<Records>,
+    pub(crate) health: Arc<Health>,
     here: Arc<Semaphore>,
 }
 
@@ -97,6 +100,7 @@ impl Errands {
             servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
             looks: Arc::default(),
             records: Arc::default(),
+            health: Arc::default(),
             here: Arc::new(Semaphore::new(HERE_AT_A_TIME)),
         }
     }
@@ -150,7 +154,8 @@ impl Errands {
             // Arenas count as address space, however little of them is used.
             .env("MALLOC_ARENA_MAX", "2");
         let child = passed_on().fold(child, |child, (name, value)| child.env(name, value));
-        match Credentials::new(self.credentials.as_deref(), task.repository()).authorities() {
+        let Task::Fetch(attempt) = task else { return child };
+        match Credentials::new(self.credentials.as_deref(), attempt).authorities() {
             Some(path) => child.env("SSL_CERT_FILE", path),
             None => child,
         }
@@ -168,7 +173,7 @@ fn failed(task: &Task, reason: String) -> Error {
 
 fn no_answer(task: &Task, cause: CommandError) -> Error {
     match (cause, task) {
-        (CommandError::TimedOut { seconds, .. }, Task::Fetch(Fetch { repository, .. })) => {
+        (CommandError::TimedOut { seconds, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. })) => {
             let reason = format!("it has not sent everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
@@ -177,7 +182,9 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_),
         ) => failed(task, format!("it was ended after {seconds} s")),
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
-        (CommandError::Failed { stderr, .. }, Task::Fetch(Fetch { repository, .. })) if stderr.contains(NO_MEMORY) => {
+        (CommandError::Failed { stderr, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. }))
+            if stderr.contains(NO_MEMORY) =>
+        {
             let reason = "it sends something too large for this host: a fetch has no more memory".to_owned();
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
@@ -215,11 +222,11 @@ pub fn main() -> ExitCode {
 fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> {
     let place = Place::new(root, task.repository());
     match task {
-        Task::Fetch(call) => {
-            let credentials = Credentials::new(credentials.as_deref(), task.repository());
-            fetch(&place, call, &credentials)
-                .map(|fetched| to_value(&fetched))
-                .map_err(|cause| fetch_error(call, cause))
+        Task::Fetch(attempt) => {
+            let credentials = Credentials::new(credentials.as_deref(), attempt);
+            fetch(&place, attempt, &credentials)
+                .map(|tried| to_value(&tried))
+                .map_err(|cause| fetch_error(&attempt.call, cause))
         }
         Task::Checkout(call) => {
             let path = place.checkout(&call.revision).display().to_string();

@@ -5,6 +5,7 @@ use crate::{
     credentials::Credentials,
     place::{Place, Record, Signed, names_in},
     prune::discard,
+    several::{Attempt, Tried},
     trust::{self, TrustError},
 };
 use gix::{
@@ -12,13 +13,14 @@ use gix::{
     objs::Kind,
     open::Options,
     progress::Discard,
+    refs::transaction::PreviousValue,
     remote::{Direction, fetch::Tags},
     sec::Trust,
 };
 use host::files::FileError;
 use interfaces::git_sync::{Fetch, Fetched};
 use model::{Reference, RepositoryUrl, Revision, text::printable};
-use std::{cell::Cell, fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::atomic::AtomicBool};
+use std::{cell::Cell, fs, io, path::Path, sync::atomic::AtomicBool};
 use thiserror::Error;
 
 /// How many packs a mirror may have: each push brings one, each makes looking objects up slower.
@@ -76,33 +78,72 @@ struct Tip {
 }
 
 /// Fetches a reference and judges what it names.
-pub(crate) fn fetch(place: &Place, call: &Fetch, credentials: &Credentials<'_>) -> Result<Fetched, FetchError> {
-    let Fetch { url, reference, .. } = call;
-    let directory = &place.directory;
-    fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(FileError::new("create", directory))?;
+pub(crate) fn fetch(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tried, FetchError> {
+    let call = &attempt.call;
+    let reference = &call.reference;
+    place.make()?;
     let _alone = place.lock()?;
     place.sweep()?;
     host::files::write_unflushed(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
-    let tip = match update(place, url, reference, credentials) {
+    let tip = match update(place, attempt, credentials) {
         Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),
-        Err(Fault::Perhaps(_)) => replace(place, url, reference, credentials)?,
+        Err(Fault::Perhaps(_)) => replace(place, attempt, credentials)?,
     };
     let held = place.record();
-    let signed = judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref()))?;
-    let Tip { object, revision } = tip;
+    let held_here = held.as_ref().filter(|held| held.reference == *reference);
+    if let Some(held) = held_here.filter(|_| attempt.stands_in())
+        && is_behind(place, &tip.revision, &held.revision)?
+    {
+        return stay(place, call, tip.revision, Some(held));
+    }
+    let signed = match judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref())) {
+        Err(FetchError::Rewritten { revision, floor }) if is_behind(place, &revision, &floor)? => {
+            return stay(place, call, revision, held_here);
+        }
+        judged => judged?,
+    };
+    let Tip { revision, object } = tip;
     let changed = held.as_ref().is_none_or(|held| held.reference != *reference || held.revision != revision);
     let signer = signed.as_ref().map(|signed| signed.signer.clone());
     // Not flushed: a mirror is a cache. After a power failure it is fetched again if it lacks what its record says.
     place.write_record(&Record {
-        url: url.clone(),
+        url: attempt.url().clone(),
         reference: reference.clone(),
         revision: revision.clone(),
         object: Some(object.to_string()),
         floor: call.floor.clone(),
         signed,
     })?;
-    Ok(Fetched { revision, changed, signer })
+    Ok(Tried::Fetched(Fetched { revision, changed, signer, remotes: Vec::new() }))
+}
+
+/// Whether a server shows an older state than `newest`, which the mirror has from another time or server.
+fn is_behind(place: &Place, revision: &Revision, newest: &Revision) -> Result<bool, FetchError> {
+    let fault = |cause: &gix::Error| FetchError::Judge(reason(cause));
+    let mirror = open_mirror(&place.mirror()).map_err(|cause| fault(&cause))?;
+    // What it does not have it cannot compare.
+    let other = revision != newest && holds(&mirror, newest);
+    Ok(other && contains(&mirror, newest, revision).map_err(|cause| fault(&cause))?)
+}
+
+/// Leaves what is held as it is, if it still may be used, and its reference with it.
+fn stay(place: &Place, call: &Fetch, revision: Revision, held: Option<&Record>) -> Result<Tried, FetchError> {
+    let Some(held) = held else { return Ok(Tried::Behind { revision, held: None }) };
+    let fault = |cause: &gix::Error| FetchError::Judge(reason(cause));
+    let object = held.object.as_deref().unwrap_or(held.revision.as_str());
+    let object = ObjectId::from_hex(object.as_bytes()).map_err(|cause| fault(&gix::Error::from_error(cause)))?;
+    let mirror = open_mirror(&place.mirror()).map_err(|cause| fault(&cause))?;
+    if !mirror.has_object(object) {
+        return Ok(Tried::Behind { revision, held: None });
+    }
+    mirror.reference(call.reference.as_str(), object, PreviousValue::Any, "").map_err(|cause| fault(&cause))?;
+    let signer = match judge(place, call, &Tip { object, revision: held.revision.clone() }, held.signed.as_ref()) {
+        Err(FetchError::Rewritten { .. }) => return Ok(Tried::Behind { revision, held: None }),
+        judged => judged?.map(|signed| signed.signer),
+    };
+    let held = Fetched { revision: held.revision.clone(), changed: false, signer, remotes: Vec::new() };
+    Ok(Tried::Behind { revision, held: Some(held) })
 }
 
 /// Whether what was fetched may be used: it goes on from the floor, and somebody signed it who may.
@@ -146,12 +187,7 @@ fn contains(mirror: &Repository, revision: &Revision, floor: &Revision) -> Resul
 }
 
 /// Fetches into the mirror that is there.
-fn update(
-    place: &Place,
-    url: &RepositoryUrl,
-    reference: &Reference,
-    credentials: &Credentials<'_>,
-) -> Result<Tip, Fault> {
+fn update(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, Fault> {
     let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
     let mirror = place.mirror();
     remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
@@ -159,30 +195,37 @@ fn update(
     if packs.iter().filter(|name| name.ends_with(".pack")).count() > MOST_PACKS {
         return Err(absent());
     }
-    let options = fetching(url, credentials).map_err(Fault::Final)?;
+    let options = fetching(attempt.url(), credentials).map_err(Fault::Final)?;
     let repository = gix::open_opts(&mirror, options).map_err(|_| absent())?;
-    receive(&repository, url, reference, credentials)
+    receive(&repository, attempt, credentials)
 }
 
 /// Fetches into a new mirror and puts it in the place of the other one.
-fn replace(
-    place: &Place,
-    url: &RepositoryUrl,
-    reference: &Reference,
-    credentials: &Credentials<'_>,
-) -> Result<Tip, FetchError> {
+fn replace(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, FetchError> {
     let fresh = place.fresh_mirror();
     let repository = gix::ThreadSafeRepository::init_opts(
         &fresh,
         gix::create::Kind::Bare,
         gix::create::Options::default(),
-        fetching(url, credentials)?,
+        fetching(attempt.url(), credentials)?,
     )
     .map_err(|cause| FetchError::Init(reason(&cause)))?
     .to_thread_local();
-    let tip = receive(&repository, url, reference, credentials).map_err(|fault| match fault {
+    let tip = receive(&repository, attempt, credentials).map_err(|fault| match fault {
         Fault::Final(cause) | Fault::Perhaps(cause) => cause,
     })?;
+    if let Some(floor) = &attempt.call.floor
+        && !holds(&repository, floor)
+        && let Ok(former) = open_mirror(&place.mirror())
+        && holds(&former, floor)
+    {
+        // What is held is more than this server has, and is not given up for a copy of it.
+        drop(repository);
+        discard(&fresh)?;
+        let Tip { revision, .. } = &tip;
+        let lost = || FetchError::Rewritten { revision: revision.clone(), floor: floor.clone() };
+        return if holds(&former, revision) { Ok(tip) } else { Err(lost()) };
+    }
     drop(repository);
     discard(&place.mirror())?;
     fs::rename(&fresh, place.mirror()).map_err(FileError::new("rename", &fresh))?;
@@ -215,12 +258,13 @@ fn options() -> Options {
     ])
 }
 
-fn receive(
-    mirror: &Repository,
-    url: &RepositoryUrl,
-    reference: &Reference,
-    credentials: &Credentials<'_>,
-) -> Result<Tip, Fault> {
+/// Whether a mirror has a commit.
+fn holds(mirror: &Repository, revision: &Revision) -> bool {
+    ObjectId::from_hex(revision.as_str().as_bytes()).is_ok_and(|id| mirror.has_object(id))
+}
+
+fn receive(mirror: &Repository, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, Fault> {
+    let (url, reference) = (attempt.url(), &attempt.call.reference);
     let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
     remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
     let remote = mirror
@@ -228,7 +272,7 @@ fn receive(
         .and_then(|remote| {
             remote
                 .with_fetch_tags(Tags::None)
-                .with_refspecs(Some(format!("+{reference}:{reference}").as_str()), Direction::Fetch)
+                .with_refspecs(Some(format!("+{}:{reference}", attempt.reference()).as_str()), Direction::Fetch)
         })
         .map_err(unreachable)?;
     let asked = Cell::new(false);

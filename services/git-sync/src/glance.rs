@@ -6,10 +6,12 @@ use crate::{
     errand::{Errands, Task, passed_on},
     looker::{Found, Question},
     place::{Place, Record},
+    quiet::Quiet,
+    several::{Attempt, Tried},
 };
-use host::lanes::Silent;
-use interfaces::git_sync::{Error, Fetch, Fetched, Looked};
-use model::names::RepositoryName;
+use host::lanes::Place as Lane;
+use interfaces::git_sync::{Error, Fetch, Fetched};
+use model::{names::RepositoryName, repository::Server};
 use std::{
     collections::HashMap,
     ffi::OsString,
@@ -20,83 +22,78 @@ use std::{
 /// How long a server may take to say what a reference names.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a look at one server comes to.
+pub(crate) enum Shown {
+    /// What was fetched and judged before, and is checked out.
+    Known(Fetched),
+    /// The server has no such reference.
+    Nothing,
+    /// The server does not answer.
+    Away(String),
+    /// It takes an errand to say.
+    Unsure,
+}
+
 impl Errands {
-    /// Fetches within one deadline, which begins when there is a place with the server. `about_to_write` comes before the
-    /// mirror is touched, which it is not if nothing was pushed.
-    pub(crate) async fn fetch(&self, call: Fetch, about_to_write: impl AsyncFnOnce()) -> Result<Fetched, Error> {
-        let unreachable = |reason| Error::RepositoryUnreachable { repository: call.repository.clone(), reason };
-        let place = self.servers.enter(&call.url.server()).await;
-        let place = place.map_err(|silent: Silent| unreachable(silent.to_string()))?;
-        let until = Instant::now() + self.patience;
-        match self.glance(&call, self.patience.min(PATIENCE)).await {
-            Found::Object(object) => {
-                place.answered();
-                if let Some(fetched) = self.known(&call, &object) {
-                    return Ok(fetched);
-                }
-            }
-            Found::Nothing => {
-                place.answered();
-                let Fetch { repository, reference, .. } = call;
+    /// Fetches from one server. What is `quiet` ends before the mirror is touched.
+    pub(crate) async fn fetch_from(
+        &self,
+        attempt: &Attempt,
+        place: &Lane<Server>,
+        until: Instant,
+        quiet: &Quiet,
+    ) -> Result<Tried, Error> {
+        let repository = &attempt.call.repository;
+        let patience = until.saturating_duration_since(Instant::now());
+        match self.show(attempt, place, patience).await {
+            Shown::Known(fetched) => return Ok(Tried::Fetched(fetched)),
+            Shown::Nothing => {
+                let (repository, reference) = (repository.clone(), attempt.call.reference.clone());
                 return Err(Error::NoSuchReference { repository, reference });
             }
-            Found::Silence => {
-                place.unanswered();
-                return Err(unreachable(self.silence()));
+            Shown::Away(reason) => {
+                return Err(Error::RepositoryUnreachable { repository: repository.clone(), reason });
             }
-            Found::Unreachable(reason) => return Err(unreachable(reason)),
-            Found::Unsure => {}
+            Shown::Unsure => {}
         }
-        about_to_write().await;
-        let repository = call.repository.clone();
-        let fetched = self.run(Task::Fetch(call), until).await;
+        quiet.end(repository).await;
+        let tried = self.run(Task::Fetch(attempt.clone()), until).await;
         // A look beside it may have read what was there before.
-        self.records.forget(&repository);
-        match &fetched {
+        self.records.forget(repository);
+        match &tried {
             Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
             Ok(_) | Err(_) => place.answered(),
         }
-        fetched
+        tried
     }
 
-    /// Looks, and does nothing else.
-    pub(crate) async fn look(&self, call: Fetch) -> Looked {
-        let looked = |unreachable: Option<String>| Looked {
-            repository: call.repository.clone(),
-            revision: None,
-            path: None,
-            unreachable,
-        };
-        let place = match self.servers.enter(&call.url.server()).await {
-            Ok(place) => place,
-            Err(silent) => return looked(Some(silent.to_string())),
-        };
-        match self.glance(&call, self.patience.min(PATIENCE)).await {
+    /// Looks at one server.
+    pub(crate) async fn show(&self, attempt: &Attempt, place: &Lane<Server>, patience: Duration) -> Shown {
+        let patience = patience.min(PATIENCE);
+        match self.glance(attempt, patience).await {
             Found::Object(object) => {
                 place.answered();
-                let Some(Fetched { revision, .. }) = self.known(&call, &object) else { return looked(None) };
-                let path = Place::new(&self.root, &call.repository).checkout(&revision).display().to_string();
-                Looked { revision: Some(revision), path: Some(path), ..looked(None) }
+                self.known(&attempt.call, &object).map_or(Shown::Unsure, Shown::Known)
+            }
+            Found::Nothing => {
+                place.answered();
+                Shown::Nothing
             }
             Found::Silence => {
                 place.unanswered();
-                looked(Some(self.silence()))
+                Shown::Away(format!("it has not answered within {} s", patience.as_millis().div_ceil(1000)))
             }
-            Found::Unreachable(reason) => looked(Some(reason)),
-            Found::Nothing | Found::Unsure => looked(None),
+            Found::Unreachable(reason) => Shown::Away(reason),
+            Found::Unsure => Shown::Unsure,
         }
     }
 
-    fn silence(&self) -> String {
-        format!("it has not answered within {} s", self.patience.min(PATIENCE).as_secs())
-    }
-
     /// What the server says of the reference, if it is one that can be asked beside others.
-    async fn glance(&self, call: &Fetch, patience: Duration) -> Found {
-        let login = match call.url.as_str().split_once("://") {
+    async fn glance(&self, attempt: &Attempt, patience: Duration) -> Found {
+        let login = match attempt.url().as_str().split_once("://") {
             Some(("git" | "http", _)) => None,
             Some(("https", _)) => {
-                let credentials = Credentials::new(self.credentials.as_deref(), &call.repository);
+                let credentials = Credentials::new(self.credentials.as_deref(), attempt);
                 if credentials.has_own_authorities() {
                     return Found::Unsure;
                 }
@@ -106,8 +103,8 @@ impl Errands {
         };
         let question = Question {
             id: 0,
-            url: call.url.clone(),
-            reference: call.reference.clone(),
+            url: attempt.url().clone(),
+            reference: attempt.call.reference.clone(),
             login,
             milliseconds: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         };

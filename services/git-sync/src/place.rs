@@ -1,7 +1,7 @@
 //! What is held of a repository on disk, and where: `mirror.git`, `checkouts/<revision>` and a record, below a directory
 //! of the repository's name.
 
-use crate::prune::remove_tree;
+use crate::{prune::remove_tree, remotes::Remotes};
 use host::files::{self, FileError};
 use interfaces::git_sync::{Fetch, Fetched};
 use model::{
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,8 @@ pub(crate) struct Record {
 impl Record {
     /// What a fetch would give, if the reference names `object` still and everything that is asked was judged then.
     pub(crate) fn answer(&self, call: &Fetch, object: &str) -> Option<Fetched> {
-        let same = self.url == call.url && self.reference == call.reference && self.object.as_deref() == Some(object);
+        let one_of_its = call.addresses().any(|url| *url == self.url);
+        let same = one_of_its && self.reference == call.reference && self.object.as_deref() == Some(object);
         let floor = call.floor.as_ref();
         let goes_on = floor.is_none_or(|floor| *floor == self.revision || self.floor.as_ref() == Some(floor));
         let signer = match &call.trust {
@@ -46,7 +48,12 @@ impl Record {
                 Some(signed.signer.clone())
             }
         };
-        (same && goes_on).then(|| Fetched { revision: self.revision.clone(), changed: false, signer })
+        (same && goes_on).then(|| Fetched {
+            revision: self.revision.clone(),
+            changed: false,
+            signer,
+            remotes: Vec::new(),
+        })
     }
 }
 
@@ -77,6 +84,12 @@ impl Place {
         let mut names: Vec<_> = names_in(root)?.iter().filter_map(|name| name.parse().ok()).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Makes the directory.
+    pub(crate) fn make(&self) -> Result<(), FileError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.directory);
+        made.map_err(FileError::new("create", &self.directory))
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -151,11 +164,34 @@ impl Place {
         files::write_unflushed(&path, &bytes, 0o640)
     }
 
+    /// How its servers were doing, as far as that can be understood.
+    pub(crate) fn remotes(&self) -> Remotes {
+        fs::read(self.remotes_path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Not flushed: who forgets it asks in the order in which they are named.
+    pub(crate) fn write_remotes(&self, remotes: &Remotes) -> Result<(), FileError> {
+        self.make()?;
+        let path = self.remotes_path();
+        let bytes =
+            serde_json::to_vec_pretty(remotes).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
+        files::write_unflushed(&path, &bytes, 0o640).map(drop)
+    }
+
+    /// It has one server alone.
+    pub(crate) fn forget_remotes(&self) -> Result<(), FileError> {
+        files::remove(&self.remotes_path()).map(drop)
+    }
+
     /// The commits that are checked out, in order.
     pub(crate) fn revisions(&self) -> Result<Vec<Revision>, FileError> {
         let mut revisions: Vec<_> = names_in(&self.checkouts())?.iter().filter_map(|name| name.parse().ok()).collect();
         revisions.sort();
         Ok(revisions)
+    }
+
+    fn remotes_path(&self) -> PathBuf {
+        self.directory.join("remotes.json")
     }
 
     fn record_path(&self) -> PathBuf {
@@ -200,6 +236,7 @@ mod tests {
         let call = Fetch {
             repository: "web".parse().unwrap(),
             url: "git://h/web".parse().unwrap(),
+            mirrors: None,
             reference: Reference::main(),
             trust: None,
             floor: None,
@@ -220,6 +257,12 @@ mod tests {
             Fetch { floor: Some(revision("b")), ..call.clone() },
             Fetch { floor: Some(revision("c")), ..call.clone() },
             Fetch { trust: Some(trust.clone()), ..call.clone() },
+            // It was fetched from a mirror.
+            Fetch {
+                url: "git://h/first".parse().unwrap(),
+                mirrors: vec![call.url.clone()].try_into().ok(),
+                ..call.clone()
+            },
         ];
         for call in good {
             let answer = record.answer(&call, &object).unwrap();

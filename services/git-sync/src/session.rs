@@ -50,7 +50,7 @@ impl Session {
     pub async fn fetch(&self, call: Fetch) -> Result<Fetched, Error> {
         let (repository, reference) = (call.repository.clone(), call.reference.clone());
         let _turn = self.turns.take(&repository).await;
-        let fetched = self.errands.fetch(call, async || self.quiet.end(&repository).await).await?;
+        let fetched = self.errands.fetch(call, &self.quiet).await?;
         if fetched.changed {
             info!(%repository, %reference, revision = %fetched.revision, "fetched");
         } else {
@@ -166,7 +166,8 @@ fn held(place: &Place, repository: RepositoryName) -> Result<Repository, FileErr
         .record()
         .map(|record| (record.url, record.reference, record.revision))
         .map_or((None, None, None), |(url, reference, revision)| (Some(url), Some(reference), Some(revision)));
-    Ok(Repository { repository, url, reference, revision, checkouts })
+    let remotes = place.remotes().shown();
+    Ok(Repository { repository, url, reference, revision, checkouts, remotes })
 }
 
 impl runtime::Session for Session {

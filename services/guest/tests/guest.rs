@@ -78,6 +78,7 @@ fn status(tenant: &str) -> TenantStatus {
         reason: None,
         unconverged: Some("secret".into()),
         unreachable: Some("secret".into()),
+        remotes: vec![],
         floor: Some("c".repeat(40).parse().unwrap()),
         floor_lost: true,
         unreachable_count: 4711,

@@ -9,6 +9,7 @@ use crate::{
     observe::Overview,
     polling::Polling,
     record::is_final,
+    remotes::Remotes,
     status,
     store::{Changed, Memory, Store, now_usec},
 };
@@ -54,10 +55,12 @@ pub struct Common {
     pub(crate) floors: Floors,
     pub(crate) unwritten: Due,
     pub(crate) untold: Due,
+    pub(crate) remotes: Remotes,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
-    pub(crate) servers: Lanes<Server>,
+    /// A lane is for the servers of a repository together: each of them has a lane of its own where it is asked.
+    pub(crate) servers: Lanes<Vec<Server>>,
     pub(crate) overview: Overview,
     /// The version of the memory that each tenant's target was last judged by.
     pub(crate) judged: Mutex<HashMap<TenantName, u64>>,
@@ -114,6 +117,7 @@ impl Engine {
             floors: Floors::in_directory(floors),
             unwritten: Due::default(),
             untold: Due::default(),
+            remotes: Remotes::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -290,7 +294,8 @@ impl Common {
             // Nobody may be watching.
             let status = {
                 let memory = self.store.memory();
-                status::tenant(tenant, &ledger, memory.host.registry.iter().find(|entry| entry.name == *tenant))
+                let entry = memory.host.registry.iter().find(|entry| entry.name == *tenant);
+                status::tenant(tenant, &ledger, entry, self.remotes_of(tenant))
             };
             let _unheard = self.changes.send(status);
         }
@@ -344,6 +349,9 @@ impl Common {
         let memory = self.store.memory();
         let shown = memory.tenants.iter().filter(|(name, ledger)| ledger.registered && concerns(name));
         let entries: HashMap<&TenantName, _> = memory.host.registry.iter().map(|entry| (&entry.name, entry)).collect();
-        shown.map(|(name, ledger)| status::tenant(name, ledger, entries.get(name).copied())).collect()
+        let status = |(name, ledger): (&TenantName, &TenantLedger)| {
+            status::tenant(name, ledger, entries.get(name).copied(), self.remotes_of(name))
+        };
+        shown.map(status).collect()
     }
 }

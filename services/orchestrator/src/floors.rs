@@ -53,11 +53,11 @@ impl Floors {
         Ok(())
     }
 
-    /// How far this history of a repository had come, if a copy says so.
-    pub(crate) fn recall(
+    /// How far this history of a repository had come, if a copy says so. The repository is at one of these addresses.
+    pub(crate) fn recall<'u>(
         &self,
         repository: &RepositoryName,
-        url: &RepositoryUrl,
+        mut urls: impl Iterator<Item = &'u RepositoryUrl>,
         reference: &Reference,
     ) -> Option<Revision> {
         let path = self.path(repository);
@@ -71,7 +71,7 @@ impl Floors {
         };
         match serde_json::from_slice::<Floor>(&bytes) {
             // Another address has another history.
-            Ok(floor) => (floor.url == *url && floor.reference == *reference).then_some(floor.revision),
+            Ok(floor) => (floor.reference == *reference && urls.any(|url| *url == floor.url)).then_some(floor.revision),
             Err(cause) => {
                 warn!(%repository, "{} is spoiled: {cause}", path.display());
                 None
@@ -100,19 +100,20 @@ mod tests {
             reference: Reference::main(),
             revision: digit.repeat(40).parse().unwrap(),
         };
-        assert_eq!(open().recall(&web, &url, &Reference::main()), None);
+        assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), None);
         let floors = open();
         for digit in ["a", "b", "b"] {
             floors.keep(&web, floor(digit)).unwrap();
         }
         let kept = Some(floor("b").revision);
-        assert_eq!(open().recall(&web, &url, &Reference::main()), kept);
-        assert_eq!(open().recall(&web, &elsewhere, &Reference::main()), None);
-        assert_eq!(open().recall(&web, &url, &"refs/heads/next".parse().unwrap()), None);
+        assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), kept);
+        assert_eq!(open().recall(&web, [&elsewhere].into_iter(), &Reference::main()), None);
+        assert_eq!(open().recall(&web, [&elsewhere, &url].into_iter(), &Reference::main()), kept);
+        assert_eq!(open().recall(&web, [&url].into_iter(), &"refs/heads/next".parse().unwrap()), None);
         let path = directory.path().join("floors/web.json");
         fs::write(&path, "{").unwrap();
-        assert_eq!(open().recall(&web, &url, &Reference::main()), None);
+        assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), None);
         open().keep(&web, floor("b")).unwrap();
-        assert_eq!(open().recall(&web, &url, &Reference::main()), kept);
+        assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), kept);
     }
 }

@@ -1,4 +1,4 @@
-//! What a repository's server may cost the others: a place among so many, and one deadline for all that is asked of it.
+//! What a repository's servers may cost the others: a place among so many, and one deadline for all that is asked of it.
 
 use crate::{
     engine::Engine,
@@ -6,6 +6,7 @@ use crate::{
 };
 use host::lanes::Silent;
 use interfaces::git_sync;
+use model::RepositoryUrl;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -15,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Fetches and checks out when there is a place with the server.
+    /// Fetches and checks out when there is a place with the repository's servers.
     pub(crate) async fn fetch_in_lane(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
-        let place = self.servers.enter(&fetch.url.server()).await;
+        let place = self.servers.enter(&fetch.addresses().map(RepositoryUrl::server).collect()).await;
         let place = place.map_err(|silent: Silent| Unusable::Unreachable(silent.to_string()))?;
         let begun = Instant::now();
         let too_late = || Unusable::Unreachable(format!("it was not fetched within {} s", PATIENCE.as_secs()));

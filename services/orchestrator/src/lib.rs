@@ -19,6 +19,7 @@ mod preview;
 mod reconcile;
 mod record;
 mod registry;
+mod remotes;
 mod secrets;
 mod session;
 mod slots;

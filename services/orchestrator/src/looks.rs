@@ -84,7 +84,8 @@ impl Engine {
 
     /// Goes on from what was seen of a tenant's repository outside of its turn, if that is still what would be asked.
     async fn follow(&self, tenant: &TenantName, cause: Cause, asked: &Fetch, looked: Looked) {
-        let Looked { revision, path, unreachable, .. } = looked;
+        let Looked { revision, path, unreachable, remotes, .. } = looked;
+        self.remotes.set(&asked.repository, remotes);
         if revision.is_some() || unreachable.is_some() {
             let _turn = self.turns.take(tenant).await;
             let (ledger, version, is_asked) = {
@@ -159,6 +160,7 @@ pub(crate) fn what_to_fetch(entry: &Registration, ledger: Option<&TenantLedger>)
     git_sync::Fetch {
         repository: RepositoryName::from(&entry.name),
         url: entry.repository.clone(),
+        mirrors: entry.mirrors.clone().into_call(),
         reference: entry.reference.clone(),
         trust: entry.trust.clone(),
         floor: ledger.and_then(TenantLedger::bound).cloned(),

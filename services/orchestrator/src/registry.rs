@@ -2,6 +2,7 @@
 
 use crate::{
     engine::{Cause, Engine, Look},
+    remotes,
     store::{HostLedger, now_usec},
     sync::{Unusable, in_full},
     tell,
@@ -37,6 +38,7 @@ impl Engine {
             git_sync::Fetch {
                 repository: RepositoryName::system(),
                 url,
+                mirrors: host.mirrors.clone().into_call(),
                 reference: host.reference.clone().unwrap_or_else(Reference::main),
                 trust: host.trust.clone(),
                 floor: host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history).cloned(),
@@ -64,8 +66,8 @@ impl Engine {
                 let mut changed = Vec::new();
                 if host.registry != entries {
                     changed = concerned(&host.registry, &entries);
-                    moved = differing(&host.registry, &entries, |entry| entry.repository.as_str());
-                    redirected = differing(&host.registry, &entries, |entry| entry.reference.as_str());
+                    moved = differing(&host.registry, &entries, |old, new| !remotes::is_one(old, new));
+                    redirected = differing(&host.registry, &entries, |old, new| old.reference != new.reference);
                 }
                 host.wanted = Some(revision.clone());
                 let before = host.revision.replace(revision);
@@ -155,8 +157,9 @@ impl Engine {
     fn unknown(&self, name: &TenantName) -> TenantLedger {
         let mut ledger = TenantLedger::new(now_usec());
         let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *name).cloned();
-        if let Some(Registration { repository, reference, .. }) = entry {
-            ledger.floor = self.floors.recall(&RepositoryName::from(name), &repository, &reference);
+        if let Some(Registration { repository, mirrors, reference, .. }) = entry {
+            let addresses = mirrors.beside(&repository);
+            ledger.floor = self.floors.recall(&RepositoryName::from(name), addresses, &reference);
         }
         if let Some(floor) = &ledger.floor {
             warn!(tenant = %name, "the ledger had forgotten it; it goes on from {floor}");
@@ -172,8 +175,12 @@ fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName>
     gone.chain(new).map(|entry| entry.name.clone()).collect()
 }
 
-/// The tenants that were and are registered, and of whom `part` differs.
-fn differing(before: &[Registration], after: &[Registration], part: fn(&Registration) -> &str) -> Vec<TenantName> {
-    let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && part(new) != part(old));
+/// The tenants that were and are registered, and whose entries differ in this way.
+fn differing(
+    before: &[Registration],
+    after: &[Registration],
+    differ: fn(&Registration, &Registration) -> bool,
+) -> Vec<TenantName> {
+    let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && differ(old, new));
     before.iter().filter(differs).map(|entry| entry.name.clone()).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Cause, Engine},
-    status,
+    remotes, status,
 };
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use host::files::FileError;
@@ -14,7 +14,7 @@ use interfaces::{
         Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
-use model::{Reference, TenantName, names::RepositoryName};
+use model::{Mirrors, Reference, TenantName, names::RepositoryName};
 use runtime::{Answer, Call, session::Continues};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::info;
@@ -35,10 +35,14 @@ impl Session {
     async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
         let reference = wanted.reference.unwrap_or_else(Reference::main);
         let known = !self.engine.store.memory().tenants.is_empty();
-        let copy = self.engine.floors.recall(&RepositoryName::system(), &wanted.url, &reference);
+        let addresses = [&wanted.url].into_iter().chain(wanted.mirrors.iter().flat_map(Mirrors::as_slice));
+        let copy = self.engine.floors.recall(&RepositoryName::system(), addresses, &reference);
         let changed = self.engine.store.change_host(|host| match &host.url {
             Some(url)
-                if *url == wanted.url && host.reference.as_ref() == Some(&reference) && host.trust == wanted.trust =>
+                if *url == wanted.url
+                    && host.reference.as_ref() == Some(&reference)
+                    && host.trust == wanted.trust
+                    && wanted.mirrors.as_ref().is_none_or(|mirrors| *mirrors == host.mirrors) =>
             {
                 Ok(false)
             }
@@ -51,14 +55,18 @@ impl Session {
             }
             Some(_) | None => {
                 info!(url = %wanted.url, %reference, signed = wanted.trust.is_some(), "the host follows this system repository");
-                let another = host.url.as_ref() != Some(&wanted.url) || host.reference.as_ref() != Some(&reference);
-                host.any_history = host.url.is_some() && another;
+                let mirrors = wanted.mirrors.clone().unwrap_or_else(|| host.mirrors.clone());
+                // What was a mirror has the same history, and what has to hold still has to.
+                let moved = |url| !remotes::moves_within(url, &host.mirrors, &wanted.url, &mirrors);
+                let another = host.url.as_ref().is_some_and(moved) || host.reference.as_ref() != Some(&reference);
+                host.any_history = host.url.is_some() && (another || host.any_history);
                 if host.revision.is_none() {
                     // Whoever has tenants has followed something, whatever the ledger says.
                     host.floor_lost = copy.is_none() && known;
                     host.floor.clone_from(&copy);
                 }
                 host.url = Some(wanted.url.clone());
+                host.mirrors = mirrors;
                 host.reference = Some(reference.clone());
                 host.trust.clone_from(&wanted.trust);
                 host.back_off.reached();
@@ -102,7 +110,7 @@ impl Session {
     fn describe(&self) -> Host {
         let memory = self.engine.store.memory();
         let registered = memory.tenants.values().filter(|ledger| ledger.registered).count();
-        Host { host: status::host(&memory.host, registered) }
+        Host { host: status::host(&memory.host, registered, self.engine.remotes.of(&RepositoryName::system())) }
     }
 
     fn list(&self, wanted: &List) -> Result<Vec<TenantStatus>, Error> {

@@ -3,13 +3,18 @@
 use crate::store::HostLedger;
 use interfaces::orchestrator::{HostStatus, Limit, TenantStatus};
 use model::{
-    Limits, TenantName,
+    Limits, Remote, TenantName,
     policy::{self, Policy},
     registry::Registration,
 };
 use planner::TenantLedger;
 
-pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger, entry: Option<&Registration>) -> TenantStatus {
+pub(crate) fn tenant(
+    name: &TenantName,
+    ledger: &TenantLedger,
+    entry: Option<&Registration>,
+    remotes: Vec<Remote>,
+) -> TenantStatus {
     let shown = ledger.target.as_ref().or(ledger.verified.as_ref());
     TenantStatus {
         tenant: name.clone(),
@@ -28,6 +33,7 @@ pub(crate) fn tenant(name: &TenantName, ledger: &TenantLedger, entry: Option<&Re
         },
         unconverged: ledger.unconverged.clone(),
         unreachable: ledger.unreachable.clone(),
+        remotes,
         floor: ledger.bound().cloned(),
         floor_lost: ledger.floor_lost,
         unreachable_count: ledger.back_off.count(),
@@ -53,7 +59,7 @@ fn limits(policy: &Policy, limits: &Limits) -> Vec<Limit> {
     found.into_iter().flatten().collect()
 }
 
-pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
+pub(crate) fn host(ledger: &HostLedger, tenants: usize, remotes: Vec<Remote>) -> HostStatus {
     HostStatus {
         url: ledger.url.clone(),
         reference: ledger.reference.clone(),
@@ -61,6 +67,7 @@ pub(crate) fn host(ledger: &HostLedger, tenants: usize) -> HostStatus {
         revision: ledger.revision.clone(),
         reason: ledger.reason.clone(),
         unreachable: ledger.unreachable.clone(),
+        remotes,
         floor_lost: ledger.floor_lost,
         unreachable_count: ledger.back_off.count(),
         next_look_u_sec: ledger.back_off.until_usec(),
@@ -95,8 +102,8 @@ mod tests {
         let system = System::read("system", &Files).unwrap();
         let ledger =
             HostLedger { not_in_effect: model::admission::system_not_in_effect(&system), ..HostLedger::default() };
-        assert_eq!(host(&ledger, 0).not_in_effect, ["maintenance"]);
+        assert_eq!(host(&ledger, 0, Vec::new()).not_in_effect, ["maintenance"]);
         let before: HostLedger = serde_json::from_str("{}").unwrap();
-        assert!(host(&before, 0).not_in_effect.is_empty());
+        assert!(host(&before, 0, Vec::new()).not_in_effect.is_empty());
     }
 }

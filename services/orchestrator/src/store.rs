@@ -2,7 +2,7 @@
 
 use host::files::{self, FileError};
 use model::{
-    Noticing, Reference, RepositoryUrl, Revision, TenantName, notification::Target, registry::Registration,
+    Mirrors, Noticing, Reference, RepositoryUrl, Revision, TenantName, notification::Target, registry::Registration,
     signer::Trust,
 };
 use planner::{BackOff, TenantLedger};
@@ -21,6 +21,8 @@ use std::{
 pub(crate) struct HostLedger {
     /// The system repository.
     pub(crate) url: Option<RepositoryUrl>,
+    /// Where else it is.
+    pub(crate) mirrors: Mirrors,
     /// Which of its references counts.
     pub(crate) reference: Option<Reference>,
     /// The commit that the reference names.

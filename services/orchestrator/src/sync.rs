@@ -206,14 +206,15 @@ impl Engine {
 
     pub(crate) async fn fetch(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
         let repository = fetch.repository.clone();
-        let revision = match self.services.call(&fetch).await {
+        let revision = match self.fetch_from_several(&fetch).await {
             Ok(fetched) => fetched.revision,
             Err(CallError::Failed(git_sync::Error::NotTrusted { revision, reason, .. })) => {
                 return Err(Unusable::Refused(revision, reason));
             }
             Err(CallError::Failed(git_sync::Error::HistoryRewritten { revision, floor, .. })) => {
                 let reason = format!(
-                    "its history does not contain {}, the last commit that held; if that is meant, run: bitbuilder accept {repository}",
+                    "its history{} does not contain {}, the last commit that held; if that is meant, run: bitbuilder accept {repository}",
+                    self.refused_by(&repository),
                     floor.short()
                 );
                 return Err(Unusable::Refused(revision, reason));

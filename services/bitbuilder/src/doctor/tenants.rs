@@ -88,6 +88,7 @@ mod tests {
             revision: None,
             reason: None,
             unreachable: None,
+            remotes: Vec::new(),
             floor_lost: false,
             unreachable_count: 0,
             next_look_u_sec: None,
@@ -112,7 +113,7 @@ mod tests {
         let with = |state: &str, unreachable: Option<&str>, suspended: Option<u64>| -> TenantStatus {
             serde_json::from_value(serde_json::json!({
                 "tenant": "web", "state": state, "wanted": null, "verified": null, "generation": 1, "sinceUSec": 0,
-                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "floor": null, "floorLost": false,
+                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "remotes": [], "floor": null, "floorLost": false,
                 "unreachableCount": 0, "nextLookUSec": null,
                 "notInEffect": [], "plan": [], "suspendedSinceUSec": suspended, "limits": [],
             }))

@@ -3,7 +3,7 @@
 use crate::output::{self, Failure, Json};
 use interfaces::orchestrator::SetRepository;
 use model::{
-    Reference, RepositoryUrl,
+    Mirrors, Reference, RepositoryUrl,
     signer::{self, Signer, SignerName, Trust},
 };
 use runtime::Client;
@@ -14,6 +14,10 @@ pub(crate) struct Arguments {
     /// Where it is: https://, http://, git://, ssh:// or file://.
     #[arg(long, value_name = "URL")]
     repository: RepositoryUrl,
+    /// Where else it is, for the time in which that server does not answer. May be given up to 8 times. Left out, they stay as
+    /// they are.
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<RepositoryUrl>,
     /// Which of its references counts.
     #[arg(long, value_name = "REF", default_value = "refs/heads/main")]
     reference: Reference,
@@ -21,15 +25,16 @@ pub(crate) struct Arguments {
     /// several times. Anybody's and nobody's will do if none is given.
     #[arg(long, value_name = "FILE")]
     signers: Vec<PathBuf>,
-    /// Leave the repository, or the signers, that the host follows now.
+    /// Leave the repository with its mirrors, or the signers, that the host follows now.
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
-    let Arguments { repository, reference, signers, force } = words;
+    let Arguments { repository, mirror, reference, signers, force } = words;
+    let mirrors = mirrors(&repository, mirror, force)?;
     let trust = trust(&signers)?;
-    let set = SetRepository { url: repository.clone(), reference: Some(reference), trust, force: Some(force) };
+    let set = SetRepository { url: repository.clone(), mirrors, reference: Some(reference), trust, force: Some(force) };
     let changed = services.call(&set).await?.changed;
     output::json(json, &serde_json::json!({ "changed": changed, "url": repository }))?;
     if json != Json::Off {
@@ -38,6 +43,16 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
     let said = if changed { "This host now follows" } else { "This host follows already" };
     output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n"))?;
     Ok(0)
+}
+
+/// What is said of mirrors: nothing, unless some are named or all is said anew.
+fn mirrors(repository: &RepositoryUrl, named: Vec<RepositoryUrl>, force: bool) -> Result<Option<Mirrors>, Failure> {
+    if named.contains(repository) {
+        return Err(format!("{repository} is the repository itself, and no mirror of it").into());
+    }
+    let said = force || !named.is_empty();
+    let mirrors = Mirrors::try_from(named).map_err(|cause| cause.to_string())?;
+    Ok(said.then_some(mirrors))
 }
 
 /// Whose keys these files hold.

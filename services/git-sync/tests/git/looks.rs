@@ -1,8 +1,12 @@
 //! Looking at servers: nothing is started for a repository to which nothing was pushed, and no server delays another's.
 
-use crate::scene::{Daemon, Scene, checkout, fetch, fetch_reference, fetched, most_memory, until};
+use crate::scene::{Daemon, Scene, checkout, falls_silent, fetch, fetch_reference, fetched, most_memory, until};
 use git_sync::Session;
-use interfaces::git_sync::{Error, Fetch, Look};
+use interfaces::git_sync::{Error, Fetch, Look, Looked};
+use model::{
+    Remote,
+    RemoteState::{self, Away, Spare, Used},
+};
 use std::{
     fs,
     io::{Read, Write},
@@ -124,6 +128,77 @@ async fn many_are_looked_at_with_one_call() {
     ];
     assert_eq!(shown, expected);
     assert_eq!(counted.errands(), before);
+}
+
+/// What one look shows of one repository.
+async fn look(session: &Session, call: Fetch) -> Looked {
+    use futures_util::StreamExt;
+    let mut sights = std::pin::pin!(session.look(Look { repositories: vec![call] }));
+    sights.next().await.unwrap().unwrap().0.repositories.pop().unwrap()
+}
+
+fn states(remotes: &[Remote]) -> Vec<RemoteState> {
+    remotes.iter().map(|remote| remote.state).collect()
+}
+
+#[tokio::test]
+async fn a_mirror_is_not_asked_while_the_repository_answers() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let counted = Counted::new(&scene);
+    let session = counted.session(&scene);
+    let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
+    mirror.set_nonblocking(true).unwrap();
+    let url = format!("git://{}/web.git", mirror.local_addr().unwrap()).parse().unwrap();
+    let call = Fetch { mirrors: vec![url].try_into().ok(), ..fetch(&daemon.url()) };
+    let commit = scene.push_file("1");
+    session.fetch(call.clone()).await.unwrap();
+    session.checkout(checkout(&commit)).await.unwrap();
+    let before = counted.errands();
+    for _ in 0..3 {
+        let seen = look(&session, call.clone()).await;
+        assert_eq!((seen.revision.as_ref(), states(&seen.remotes)), (Some(&commit), vec![Used, Spare]));
+        assert!(!session.fetch(call.clone()).await.unwrap().changed);
+    }
+    assert_eq!(counted.errands(), before);
+    assert!(mirror.accept().is_err(), "the mirror was asked");
+}
+
+#[tokio::test]
+async fn a_look_goes_on_with_a_mirror_and_leaves_who_is_away_alone() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let counted = Counted::new(&scene);
+    let errands = scene.errands().with_program(counted.0.to_str().unwrap()).within(Duration::from_secs(4));
+    let session = Session::new(errands);
+    // A look and a fetch, and one look more.
+    let first = format!("git://127.0.0.1:{}/web.git", falls_silent(daemon.port, 3));
+    let mirrors = vec![daemon.url().parse().unwrap()];
+    let call = Fetch { mirrors: mirrors.try_into().ok(), ..fetch(&first) };
+    let commit = scene.push_file("1");
+    session.fetch(call.clone()).await.unwrap();
+    session.checkout(checkout(&commit)).await.unwrap();
+    assert_eq!(states(&look(&session, call.clone()).await.remotes), [Used, Spare]);
+    let before = counted.errands();
+
+    let seen = look(&session, call.clone()).await;
+    assert_eq!((seen.revision.as_ref(), seen.unreachable), (Some(&commit), None));
+    assert_eq!(states(&seen.remotes), [Away, Used]);
+    assert_eq!(seen.remotes[0].reason.as_deref(), Some("it has not answered within 2 s"));
+    let begun = Instant::now();
+    let seen = look(&session, call.clone()).await;
+    assert_eq!((seen.revision.as_ref(), states(&seen.remotes)), (Some(&commit), vec![Away, Used]));
+    assert!(begun.elapsed() < Duration::from_secs(1), "who is away was asked again: {:?}", begun.elapsed());
+    assert_eq!(counted.errands(), before, "what the mirror shows was fetched from the repository");
+
+    let pushed = scene.push_file("2");
+    assert_eq!(look(&session, call.clone()).await.revision, None);
+    let fetched = session.fetch(call.clone()).await.unwrap();
+    assert_eq!((&fetched.revision, states(&fetched.remotes)), (&pushed, vec![Away, Used]));
+    drop(daemon);
+    let seen = look(&session, call).await;
+    let reason = seen.unreachable.unwrap();
+    assert!(seen.revision.is_none() && states(&seen.remotes) == [Away, Away] && reason.contains("; "), "{reason}");
 }
 
 #[tokio::test]

@@ -10,5 +10,6 @@ mod record;
 mod recovery;
 mod scene;
 mod service;
+mod several;
 mod tidy;
 mod trust;

@@ -115,7 +115,7 @@ pub(crate) fn fetch(url: &str) -> Fetch {
 
 pub(crate) fn fetch_reference(url: &str, reference: &str) -> Fetch {
     let (url, reference) = (url.parse().unwrap(), reference.parse().unwrap());
-    Fetch { repository: web(), url, reference, trust: None, floor: None }
+    Fetch { repository: web(), url, mirrors: None, reference, trust: None, floor: None }
 }
 
 pub(crate) fn checkout(revision: &Revision) -> Checkout {
@@ -233,5 +233,5 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 
 /// What a fetch gives when no signature was wanted.
 pub(crate) fn fetched(revision: &Revision, changed: bool) -> Fetched {
-    Fetched { revision: revision.clone(), changed, signer: None }
+    Fetched { revision: revision.clone(), changed, signer: None, remotes: Vec::new() }
 }

@@ -101,6 +101,19 @@ impl<K: Clone + Eq + Hash> Lanes<K> {
         waiting.await.map_err(|_| Silent)
     }
 
+    /// The same for who can do without this server: who cannot have a place at once with one that answers nobody does not
+    /// wait for one.
+    ///
+    /// # Errors
+    /// The server answers nobody, as far as is known.
+    pub async fn enter_or_pass(&self, server: &K) -> Result<Place<K>, Silent> {
+        let is_silent = {
+            let state = self.state();
+            state.lanes.get(server).is_some_and(|lane| lane.silent) && !self.0.has_room(&state, server)
+        };
+        if is_silent { Err(Silent) } else { self.enter(server).await }
+    }
+
     fn state(&self) -> MutexGuard<'_, State<K>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,6 +249,8 @@ mod tests {
         drop(held);
         let one = lanes.enter(&"dead").await.unwrap();
         assert!(!is_ready(lanes.enter(&"dead")).await, "two at a time ask a server that answers nobody");
+        assert_eq!(lanes.enter_or_pass(&"dead").await.map(drop), Err(Silent), "who has another server waits");
+        assert!(is_ready(lanes.enter_or_pass(&"alive")).await);
         one.answered();
         assert!(is_ready(lanes.enter(&"dead")).await);
     }

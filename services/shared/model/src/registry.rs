@@ -8,6 +8,7 @@ use crate::{
     names::TenantName,
     path,
     policy::{Limits, Policy, PolicyFile, PolicyName},
+    remote::Mirrors,
     repository::{Reference, RepositoryUrl},
     signer::Trust,
 };
@@ -34,6 +35,8 @@ record! {
         name: TenantName,
         /// Where its repository is: https://, http://, git://, ssh:// or file://, without user:password@.
         repository: RepositoryUrl,
+        /// Where else it is, for the time in which that server does not answer; at most 8, asked in this order.
+        mirrors: Mirrors,
         /// Which of its references counts; refs/heads/main if nothing is said.
         reference: Reference = Reference::main(),
         /// Its policy: policies/NAME.json.
@@ -51,6 +54,9 @@ pub struct Registration {
     pub name: TenantName,
     /// Where its repository is.
     pub repository: RepositoryUrl,
+    /// Where else it is.
+    #[serde(default)]
+    pub mirrors: Mirrors,
     /// Which of its references counts.
     pub reference: Reference,
     /// What it may ask for.
@@ -66,7 +72,8 @@ impl Registration {
     #[must_use]
     pub fn unregistered(name: TenantName, repository: RepositoryUrl) -> Self {
         let (reference, policy) = (Reference::main(), Policy::built_in());
-        Self { name, repository, reference, policy, trust: None, place: "nowhere".to_owned() }
+        let mirrors = Mirrors::default();
+        Self { name, repository, mirrors, reference, policy, trust: None, place: "nowhere".to_owned() }
     }
 }
 
@@ -107,6 +114,11 @@ pub fn resolve(
             let message = format!("the tenant {} is registered already, at {place}", entry.name);
             faults.push(registry.fault(path!["tenants", index, "name"], &message));
         }
+        if let Some(mirror) = entry.mirrors.as_slice().iter().position(|mirror| *mirror == entry.repository) {
+            let place = registry.place(path!["tenants", index, "repository"]);
+            let message = format!("{} is the repository itself, at {place}, and no mirror of it", entry.repository);
+            faults.push(registry.fault(path!["tenants", index, "mirrors", mirror], &message));
+        }
         let policy = file.map_or_else(Policy::built_in, |file| Policy::built_in().overlaid_by_file(file));
         let policy = policy.overlaid(&entry.limits, |field| {
             let field: Vec<_> = path!["tenants", index, "limits"].iter().chain(field).copied().collect();
@@ -115,6 +127,7 @@ pub fn resolve(
         registrations.push(Registration {
             name: entry.name.clone(),
             repository: entry.repository.clone(),
+            mirrors: entry.mirrors.clone(),
             reference: entry.reference.clone(),
             policy,
             trust: None,

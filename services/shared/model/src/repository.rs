@@ -28,6 +28,18 @@ checked_text!(
     }
 );
 
+/// The port of an address that names none.
+fn usual_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "https" => Some(443),
+        "http" => Some(80),
+        // git-daemon(1)
+        "git" => Some(9418),
+        "ssh" => Some(22),
+        _ => None,
+    }
+}
+
 /// A host, and a port if there is one.
 pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -122,15 +134,19 @@ impl RepositoryUrl {
         let (scheme, host, _) = self.split();
         let host = host.to_ascii_lowercase();
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-        let port = match scheme {
-            "https" => 443,
-            "http" => 80,
-            "ssh" => 22,
-            // git-daemon(1)
-            "git" => 9418,
-            _ => return Server(String::new()),
-        };
+        let Some(port) = usual_port(scheme) else { return Server(String::new()) };
         Server(if has_port { host } else { format!("{host}:{port}") })
+    }
+
+    /// The server as a part of a file's name: `HOST`, with `+PORT` if that is not the scheme's usual one. This host has none.
+    #[must_use]
+    pub fn server_label(&self) -> Option<String> {
+        let (scheme, _) = self.0.split_once("://")?;
+        let server = self.server();
+        let (host, port) = server.0.rsplit_once(':')?;
+        let host = host.trim_matches(['[', ']']).replace(':', "-");
+        let is_usual = usual_port(scheme).is_some_and(|usual| usual.to_string() == port);
+        Some(if is_usual { host } else { format!("{host}+{port}") })
     }
 }
 
@@ -224,17 +240,19 @@ mod tests {
 
     #[test]
     fn a_server_is_its_host_and_port() {
-        for (url, server) in [
-            ("https://Git.example.org/a.git", "git.example.org:443"),
-            ("http://h:8080/a", "h:8080"),
-            ("git://h/a", "h:9418"),
-            ("ssh://git@h/a", "h:22"),
-            ("ssh://other@h:22/b", "h:22"),
-            ("git://[::1]/a", "[::1]:9418"),
-            ("git://[::1]:80/a", "[::1]:80"),
-            ("file:///srv/git/a", "this host"),
+        for (url, server, label) in [
+            ("https://Git.example.org/a.git", "git.example.org:443", Some("git.example.org")),
+            ("https://git.example.org:443/a:1/b", "git.example.org:443", Some("git.example.org")),
+            ("http://h:8080/a", "h:8080", Some("h+8080")),
+            ("git://h/a", "h:9418", Some("h")),
+            ("ssh://git@h/a@b", "h:22", Some("h")),
+            ("ssh://other@h:22/b", "h:22", Some("h")),
+            ("git://[::1]/a", "[::1]:9418", Some("--1")),
+            ("git://[::1]:80/a", "[::1]:80", Some("--1+80")),
+            ("file:///srv/git/a", "this host", None),
         ] {
-            assert_eq!(url.parse::<RepositoryUrl>().unwrap().server().to_string(), server, "{url}");
+            let url: RepositoryUrl = url.parse().unwrap();
+            assert_eq!((url.server().to_string().as_str(), url.server_label().as_deref()), (server, label), "{url}");
         }
     }
 

@@ -1,0 +1,98 @@
+//! The servers of each repository that has several: what the last look found of them, and whether two addresses are one
+//! repository's.
+
+use crate::engine::{Common, Engine};
+use interfaces::git_sync::{self, Fetch, Fetched, List};
+use model::{Mirrors, Remote, RemoteState, RepositoryUrl, names::RepositoryName, registry::Registration};
+use runtime::client::CallError;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// What the last look at each repository found of its servers. Not remembered: git-sync does, and every look asks it.
+#[derive(Debug, Default)]
+pub(crate) struct Remotes(Mutex<HashMap<RepositoryName, Vec<Remote>>>);
+
+impl Remotes {
+    /// Those of one repository.
+    pub(crate) fn of(&self, repository: &RepositoryName) -> Vec<Remote> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(repository).cloned().unwrap_or_default()
+    }
+
+    /// What a look found of them; nothing if there is but one.
+    pub(crate) fn set(&self, repository: &RepositoryName, remotes: Vec<Remote>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remotes.is_empty() {
+            known.remove(repository);
+        } else {
+            known.insert(repository.clone(), remotes);
+        }
+    }
+}
+
+/// Whether an entry's repository is the one that it was, at its address or at a mirror's: what held there still counts.
+pub(crate) fn is_one(before: &Registration, after: &Registration) -> bool {
+    moves_within(&before.repository, &before.mirrors, &after.repository, &after.mirrors)
+}
+
+/// Whether a repository that was at `from` and its mirrors is the one that is now at `to` and its mirrors.
+pub(crate) fn moves_within(from: &RepositoryUrl, mirrors: &Mirrors, to: &RepositoryUrl, after: &Mirrors) -> bool {
+    mirrors.lead(from, to) || after.lead(to, from)
+}
+
+impl Engine {
+    /// Fetches, and takes down how the repository's servers are doing.
+    pub(crate) async fn fetch_from_several(&self, fetch: &Fetch) -> Result<Fetched, CallError<git_sync::Error>> {
+        let repository = &fetch.repository;
+        let fetched = self.services.call(fetch).await;
+        let several = fetch.mirrors.as_ref().is_some_and(|mirrors| !mirrors.as_slice().is_empty());
+        let remotes = match &fetched {
+            Ok(fetched) => fetched.remotes.clone(),
+            // An error says nothing of them.
+            Err(_) if several => {
+                let held = self.services.call(&List { repository: Some(repository.clone()) }).await;
+                held.map(|held| held.repositories.into_iter().flat_map(|held| held.remotes).collect())
+                    .unwrap_or_default()
+            }
+            Err(_) => Vec::new(),
+        };
+        self.remotes.set(repository, remotes);
+        fetched
+    }
+}
+
+impl Common {
+    /// Who shows what is refused, if that is a mirror: the words for a reason.
+    pub(crate) fn refused_by(&self, repository: &RepositoryName) -> String {
+        let remotes = self.remotes.of(repository);
+        let refused = remotes.iter().skip(1).find(|remote| remote.state == RemoteState::Refused);
+        let first = remotes.first().is_some_and(|first| first.state == RemoteState::Refused);
+        refused.filter(|_| !first).map(|remote| format!(", as its mirror {} shows it,", remote.url)).unwrap_or_default()
+    }
+
+    /// How a tenant's servers are doing.
+    pub(crate) fn remotes_of(&self, tenant: &model::TenantName) -> Vec<Remote> {
+        self.remotes.of(&RepositoryName::from(tenant))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_takes_the_repositorys_place_has_its_history() {
+        let entry = |repository: &str, mirrors: &[&str]| {
+            let urls: Vec<RepositoryUrl> = mirrors.iter().map(|url| url.parse().unwrap()).collect();
+            let plain = Registration::unregistered("web".parse().unwrap(), repository.parse().unwrap());
+            Registration { mirrors: urls.try_into().unwrap(), ..plain }
+        };
+        let before = entry("git://a/web", &["git://b/web"]);
+        assert!(is_one(&before, &entry("git://b/web", &[])));
+        assert!(is_one(&before, &entry("git://c/web", &["git://a/web"])));
+        assert!(is_one(&before, &entry("git://a/web", &["git://c/web"])));
+        assert!(!is_one(&before, &entry("git://c/web", &["git://b/web"])));
+        assert!(!is_one(&before, &entry("git://c/web", &[])));
+    }
+}
