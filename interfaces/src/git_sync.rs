@@ -33,6 +33,14 @@ object! {
     Event { revision: Revision, kind: EventKind, #[serde(rename = "atUSec")] at_u_sec: u64, reason: Option<String>, plan: Vec<String> }
     /// Writes what became of commits into the mirror.
     Record { repository: RepositoryName, events: Vec<Event>, wanted: Option<Revision>, target: Option<Revision>, verified: Option<Revision> }
+    /// Writes a bundle.
+    Export { document: String, file_descriptor_index: u32 }
+    /// What is not in it.
+    Exported { missing: Vec<RepositoryName> }
+    /// Reads a bundle.
+    Import { file_descriptor_index: u32 }
+    /// What it says.
+    Imported { document: String }
     /// Shows what is held.
     List { repository: Option<RepositoryName> }
     /// What is held.
@@ -54,6 +62,7 @@ errors! {
     NotTrusted { repository: RepositoryName, revision: Revision, reason: String } = "{revision} of {repository} is not trusted: {reason}"
     HistoryRewritten { repository: RepositoryName, revision: Revision, floor: Revision } = "the history of {revision} of {repository} does not contain {floor}, the last commit that held"
     RefusedContent { repository: RepositoryName, path: String, reason: String } = "{repository}:{path}: {reason}"
+    RefusedBundle { reason: String } = "the bundle is refused: {reason}"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }
 
@@ -63,5 +72,7 @@ contract! { "io.bitbuilder.GitSync", "io.bitbuilder.GitSync.varlink", Error,
     Checkout => CheckedOut, Mutate, Ignored;
     Prune => Changed, Mutate, Ignored;
     Record => Changed, Mutate, Ignored;
+    Export => Exported, Administer, Ignored;
+    Import => Imported, Administer, Ignored;
     List => Repositories, Read, Supported;
 }

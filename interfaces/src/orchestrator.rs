@@ -109,7 +109,13 @@ object! {
     /// What would be done.
     Plans { plans: Vec<TenantPlan> }
     /// Sets the system repository.
-    SetRepository { url: RepositoryUrl, mirrors: Option<Mirrors>, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool> }
+    SetRepository { url: RepositoryUrl, mirrors: Option<Mirrors>, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool>, floors: Option<Vec<Floor>> }
+    /// How far a history has come.
+    Floor { repository: RepositoryName, url: RepositoryUrl, reference: Reference, revision: Revision }
+    /// Says what this host follows.
+    Export {}
+    /// That, as a JSON document.
+    Exported { document: String }
     /// Lets a repository's next commit have another history.
     AcceptHistory { repository: RepositoryName }
     /// Whether anything was changed.
@@ -186,6 +192,7 @@ errors! {
 
 contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", Error,
     SetRepository => Changed, Administer, Ignored;
+    Export => Exported, Administer, Ignored;
     AcceptHistory => Changed, Administer, Ignored;
     Sync => Tenants, Synchronize, Supported;
     List => Tenants, Read, Supported;

@@ -4,7 +4,7 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, doctor, history, init, key, list, logs, man, notifications, pause, plan, seal, shell,
+        accept, completion, doctor, export, history, init, key, list, logs, man, notifications, pause, plan, seal, shell,
         status, sync, trace, validate,
     },
 };
@@ -70,6 +70,8 @@ pub(crate) enum Verb {
     Validate(validate::Arguments),
     /// Show what this host lacks, and the command that mends it.
     Doctor,
+    /// Write what this host follows to one file: a bundle that Git reads, and that another host can start from.
+    Export(export::Arguments),
     /// Print a shell's completion script.
     Completion(completion::Arguments),
     /// Write the manual's pages.
@@ -99,6 +101,7 @@ impl Arguments {
             | Verb::Shell(_)
             | Verb::Seal(_)
             | Verb::Key(_)
+            | Verb::Export(_)
             | Verb::Completion(_)
             | Verb::Man(_) => false,
         };
@@ -129,6 +132,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Key(words) => key::run(&services, words, json).await,
         Verb::Validate(words) => validate::run(&words, json),
         Verb::Doctor => doctor::run(&services, &arguments.sockets, json).await,
+        Verb::Export(words) => export::run(&services, words, json).await,
         Verb::Completion(words) => completion::run(&words),
         Verb::Man(words) => man::run(&words),
     }
@@ -154,6 +158,10 @@ mod tests {
             &["logs", "a", "-n", "10001"],
             &["plan", "--revision", "HEAD"],
             &["plan", "--offline"],
+            &["init"],
+            &["init", "--bundle", "x", "--repository", "git://h/x"],
+            &["init", "--bundle", "x", "--reference", "refs/heads/x"],
+            &["export"],
             &["plan", "--repository", ".", "--system", "."],
             &["seal"],
             &["seal", "../x"],

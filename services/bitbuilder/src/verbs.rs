@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod completion;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod key;

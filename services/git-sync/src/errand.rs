@@ -5,13 +5,16 @@ use crate::{
     checkout::{CheckoutError, checkout},
     confine::{MEMORY, confine},
     credentials::Credentials,
+    export,
     fetch::{FetchError, fetch},
     glance::Records,
     health::Health,
+    import::{ImportError, import},
     looks::Looks,
     place::Place,
     prune::prune,
     record::{RecordError, record},
+    seed::Seeds,
     several::Attempt,
     tidy::{TidyError, tidy},
 };
@@ -20,13 +23,14 @@ use host::{
     files::FileError,
     lanes::{self, Lanes},
 };
-use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Fetch, Prune, Record};
-use model::{names::RepositoryName, repository::Server};
+use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Exported, Fetch, Imported, Prune, Record};
+use model::{export::Export, names::RepositoryName, repository::Server};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -52,16 +56,21 @@ pub(crate) enum Task {
     Prune(Prune),
     Record(Record),
     Tidy(RepositoryName),
+    /// Makes what `Stream` writes to standard output, in place of an answer.
+    Gather(Export),
+    Stream,
+    Import,
 }
 
 impl Task {
-    pub(crate) fn repository(&self) -> &RepositoryName {
+    pub(crate) fn repository(&self) -> RepositoryName {
         match self {
             Self::Fetch(Attempt { call: Fetch { repository, .. }, .. })
             | Self::Checkout(Checkout { repository, .. })
             | Self::Prune(Prune { repository, .. })
             | Self::Record(Record { repository, .. })
-            | Self::Tidy(repository) => repository,
+            | Self::Tidy(repository) => repository.clone(),
+            Self::Gather(_) | Self::Stream | Self::Import => RepositoryName::system(),
         }
     }
 }
@@ -84,6 +93,7 @@ pub struct Errands {
     pub(crate) looks: Arc<Looks>,
     pub(crate) records: Arc<Records>,
     pub(crate) health: Arc<Health>,
+    pub(crate) seeds: Arc<Seeds>,
     here: Arc<Semaphore>,
 }
 
@@ -101,6 +111,7 @@ impl Errands {
             looks: Arc::default(),
             records: Arc::default(),
             health: Arc::default(),
+            seeds: Arc::default(),
             here: Arc::new(Semaphore::new(HERE_AT_A_TIME)),
         }
     }
@@ -132,14 +143,27 @@ impl Errands {
 
     /// Does one errand. The child and what it started are killed when the deadline is over or nobody waits any more.
     pub(crate) async fn run<R: DeserializeOwned>(&self, task: Task, until: Instant) -> Result<R, Error> {
-        let (root, credentials) = (self.root.clone(), self.credentials.clone());
-        let errand = Errand { root, credentials, task };
-        let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
-        let Errand { task, .. } = errand;
+        let (task, request) = self.request(task)?;
         let answer = self.child(&task, until).input(request).run().await.map_err(|cause| no_answer(&task, cause))?;
         let answer: Result<Value, Error> =
             serde_json::from_str(&answer).map_err(|cause| failed(&task, cause.to_string()))?;
         serde_json::from_value(answer?).map_err(|cause| failed(&task, cause.to_string()))
+    }
+
+    /// Does one that needs no server and writes to `into` instead of answering.
+    pub(crate) async fn stream_here(&self, task: Task, into: OwnedFd) -> Result<(), Error> {
+        // The semaphore is never closed.
+        let _place = self.here.acquire().await;
+        let (task, request) = self.request(task)?;
+        let child = self.child(&task, Instant::now() + self.patience).input(request).output_into(into);
+        child.run().await.map(drop).map_err(|cause| no_answer(&task, cause))
+    }
+
+    fn request(&self, task: Task) -> Result<(Task, Vec<u8>), Error> {
+        let (root, credentials) = (self.root.clone(), self.credentials.clone());
+        let errand = Errand { root, credentials, task };
+        let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
+        Ok((errand.task, request))
     }
 
     fn child(&self, task: &Task, until: Instant) -> Command {
@@ -147,7 +171,7 @@ impl Errands {
             .arg(ARGUMENT)
             .in_group()
             .within(until.saturating_duration_since(Instant::now()))
-            .env("GIT_CONFIG_GLOBAL", Place::new(&self.root, task.repository()).git_config())
+            .env("GIT_CONFIG_GLOBAL", Place::new(&self.root, &task.repository()).git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
@@ -177,10 +201,7 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
             let reason = format!("it has not sent everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
-        (
-            CommandError::TimedOut { seconds, .. },
-            Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_),
-        ) => failed(task, format!("it was ended after {seconds} s")),
+        (CommandError::TimedOut { seconds, .. }, _) => failed(task, format!("it was ended after {seconds} s")),
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
         (CommandError::Failed { stderr, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. }))
             if stderr.contains(NO_MEMORY) =>
@@ -206,7 +227,10 @@ pub fn main() -> ExitCode {
     let done = confine(Some(PROCESSOR_TIME)).and_then(|()| {
         let mut request = Vec::new();
         io::stdin().read_to_end(&mut request)?;
-        let errand = serde_json::from_slice(&request)?;
+        let errand: Errand = serde_json::from_slice(&request)?;
+        if let Task::Stream = errand.task {
+            return export::stream(&errand.root).map_err(|cause| io::Error::other(runtime::chain(&cause)));
+        }
         let answer = perform(&errand);
         io::stdout().write_all(&serde_json::to_vec(&answer)?)
     });
@@ -220,7 +244,7 @@ pub fn main() -> ExitCode {
 }
 
 fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> {
-    let place = Place::new(root, task.repository());
+    let place = Place::new(root, &task.repository());
     match task {
         Task::Fetch(attempt) => {
             let credentials = Credentials::new(credentials.as_deref(), attempt);
@@ -243,6 +267,22 @@ fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> 
         Task::Tidy(repository) => {
             tidy(&place).map(|changed| to_value(&Changed { changed })).map_err(|cause| tidy_error(repository, &cause))
         }
+        Task::Gather(export) => export::gather(root, export)
+            .map(|missing| to_value(&Exported { missing }))
+            .map_err(|cause| failed(task, runtime::chain(&cause))),
+        Task::Import => {
+            import(root).map(|document| to_value(&Imported { document })).map_err(|cause| import_error(&cause))
+        }
+        Task::Stream => Err(failed(task, "it answers nothing".to_owned())),
+    }
+}
+
+fn import_error(cause: &ImportError) -> Error {
+    let reason = runtime::chain(cause);
+    if cause.is_ours() {
+        Error::Failed { action: "read the bundle".to_owned(), reason }
+    } else {
+        Error::RefusedBundle { reason }
     }
 }
 

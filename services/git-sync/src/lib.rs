@@ -2,14 +2,18 @@
 //! server sent is done by a bounded child, one per errand, that is killed when it takes too long. One more child only asks servers what is
 //! new, for all.
 
+mod bundle;
 mod checkout;
 pub mod client;
 mod confine;
 mod credentials;
 pub mod errand;
+mod export;
 mod fetch;
+mod git;
 mod glance;
 mod health;
+mod import;
 pub mod looker;
 mod looks;
 mod place;
@@ -17,6 +21,7 @@ mod prune;
 mod quiet;
 mod record;
 mod remotes;
+mod seed;
 mod session;
 mod several;
 mod tidy;

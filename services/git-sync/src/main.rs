@@ -12,9 +12,8 @@ fn main() -> ExitCode {
         (None, None) => runtime::run("git-sync", async {
             let users = HostUsers::look_up()?;
             let session = Session::new(Errands::new(Path::new(ROOT)));
-            runtime::serve(Options::activated(&CONTRACT, Identify::Host(users)), session)
-                .await
-                .map_err(std::io::Error::other)
+            let options = Options { descriptors: 1, ..Options::activated(&CONTRACT, Identify::Host(users)) };
+            runtime::serve(options, session).await.map_err(std::io::Error::other)
         }),
         (Some(errand::ARGUMENT), None) => errand::main(),
         (Some(looker::ARGUMENT), None) => looker::main(),

@@ -2,6 +2,7 @@
 
 use crate::{
     errand::{Errands, Task, file_error},
+    import,
     place::Place,
     quiet::Quiet,
 };
@@ -10,14 +11,15 @@ use host::{files::FileError, turns::Turns};
 use interfaces::{
     Method,
     git_sync::{
-        Changed, CheckedOut, Checkout, Error, Fetch, Fetched, List, Look, Prune, Record, Repositories, Repository,
-        Sight,
+        Changed, CheckedOut, Checkout, Error, Export, Exported, Fetch, Fetched, Import, Imported, List, Look, Prune,
+        Record, Repositories, Repository, Sight,
     },
 };
-use model::names::RepositoryName;
+use model::{export, names::RepositoryName};
 use runtime::{Answer, Call, session::Continues};
-use std::time::Duration;
+use std::{fs::File, os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -28,19 +30,25 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// How many repositories one reply to a look shows at most.
 const MOST_SIGHTS: usize = 64;
 
+/// How long a bundle may take, each way.
+const BUNDLE_PATIENCE: Duration = Duration::from_secs(600);
+const NO_DESCRIPTOR: &str = "no such file descriptor came with the call";
+
 /// What is held, and who is working on it.
 #[derive(Debug, Clone)]
 pub struct Session {
     errands: Errands,
     turns: Turns<RepositoryName>,
     quiet: Quiet,
+    /// Held by the one who exports.
+    exporting: Arc<Mutex<()>>,
 }
 
 impl Session {
     /// A session whose work is done by `errands`.
     #[must_use]
     pub fn new(errands: Errands) -> Self {
-        Self { errands, turns: Turns::default(), quiet: Quiet::default() }
+        Self { errands, turns: Turns::default(), quiet: Quiet::default(), exporting: Arc::default() }
     }
 
     /// Fetches a reference into the repository's mirror.
@@ -138,6 +146,40 @@ impl Session {
         Ok(recorded)
     }
 
+    /// Writes a bundle of what is held of repositories.
+    ///
+    /// # Errors
+    /// The document is none, nothing is held of the system repository, or this host failed.
+    pub async fn export(&self, call: Export, into: Option<OwnedFd>) -> Result<Exported, Error> {
+        let failed = |reason: String| Error::Failed { action: "export".to_owned(), reason };
+        let into = into.ok_or_else(|| failed(NO_DESCRIPTOR.to_owned()))?;
+        let export = export::Export::parse(call.document.as_bytes()).map_err(|cause| failed(cause.to_string()))?;
+        let _alone = self.exporting.lock().await;
+        let errands = self.errands.clone().within(BUNDLE_PATIENCE);
+        let exported: Exported = errands.run_here(Task::Gather(export)).await?;
+        errands.stream_here(Task::Stream, into).await?;
+        info!(missing = exported.missing.len(), "exported");
+        Ok(exported)
+    }
+
+    /// Keeps what another host exported in place of the repositories' servers.
+    ///
+    /// # Errors
+    /// It is no such bundle, or this host failed.
+    pub async fn import(&self, from: Option<OwnedFd>) -> Result<Imported, Error> {
+        let failed = |reason: String| Error::Failed { action: "read the bundle".to_owned(), reason };
+        let mut from = File::from(from.ok_or_else(|| failed(NO_DESCRIPTOR.to_owned()))?);
+        let root = self.errands.root.clone();
+        let import = async {
+            let copied = tokio::task::spawn_blocking(move || import::take(&root, &mut from)).await;
+            copied.map_err(|cause| failed(cause.to_string()))??;
+            self.errands.clone().within(BUNDLE_PATIENCE).run_here(Task::Import).await
+        };
+        let imported: Imported = self.errands.seeds.changing(import).await?;
+        info!("a bundle stands in for the repositories' servers until one of each answers");
+        Ok(imported)
+    }
+
     /// Shows what is on disk.
     ///
     /// # Errors
@@ -171,13 +213,23 @@ fn held(place: &Place, repository: RepositoryName) -> Result<Repository, FileErr
 }
 
 impl runtime::Session for Session {
-    async fn call(&self, call: Call) -> Answer {
+    async fn call(&self, mut call: Call) -> Answer {
+        let descriptors = std::mem::take(&mut call.descriptors);
+        let descriptor = |index: u32| usize::try_from(index).ok().and_then(|index| descriptors.into_iter().nth(index));
         match call.name() {
             Fetch::NAME => call.answer(|parameters: Fetch| self.fetch(parameters)).await,
             Look::NAME => call.stream(|parameters: Look| async move { Ok(self.look(parameters)) }).await,
             Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
             Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
             Record::NAME => call.answer(|parameters: Record| self.record(parameters)).await,
+            Export::NAME => {
+                call.answer(|wanted: Export| {
+                    let into = descriptor(wanted.file_descriptor_index);
+                    self.export(wanted, into)
+                })
+                .await
+            }
+            Import::NAME => call.answer(|wanted: Import| self.import(descriptor(wanted.file_descriptor_index))).await,
             List::NAME => {
                 call.list(|parameters: List| self.list(parameters), |repositories| Repositories { repositories }).await
             }

@@ -24,6 +24,8 @@ pub(crate) enum Source {
     First,
     /// A mirror, which may be behind.
     Mirror(RepositoryUrl),
+    /// What the host was initialised with, which is as old as that.
+    Seed { url: RepositoryUrl, reference: String },
 }
 
 /// One of them, and whether it rests for having failed.
@@ -37,13 +39,16 @@ impl Attempt {
     pub(crate) fn url(&self) -> &RepositoryUrl {
         match &self.from {
             Source::First => &self.call.url,
-            Source::Mirror(url) => url,
+            Source::Mirror(url) | Source::Seed { url, .. } => url,
         }
     }
 
     /// What the reference is called there.
     pub(crate) fn reference(&self) -> &str {
-        self.call.reference.as_str()
+        match &self.from {
+            Source::First | Source::Mirror(_) => self.call.reference.as_str(),
+            Source::Seed { reference, .. } => reference,
+        }
     }
 
     fn unreachable(&self, reason: String) -> Error {
@@ -98,7 +103,9 @@ impl Errands {
             };
             left = left.saturating_sub(begun.elapsed());
             match tried {
-                Ok(Tried::Fetched(fetched)) => return Ok(Fetched { remotes: self.used(&attempt), ..fetched }),
+                Ok(Tried::Fetched(fetched)) => {
+                    return Ok(Fetched { remotes: self.used(&attempt).await, ..fetched });
+                }
                 Ok(Tried::Behind { revision, held }) => {
                     let reason = format!("it shows {}, an older state", revision.short());
                     self.told(&attempt, RemoteState::Behind, &reason);
@@ -127,9 +134,12 @@ impl Errands {
                     }
                     answers.refusal.get_or_insert(refusal);
                 }
-                Err(fault @ (Error::Failed { .. } | Error::NoSuchRepository { .. } | Error::NoSuchRevision { .. })) => {
-                    return Err(fault);
-                }
+                Err(
+                    fault @ (Error::Failed { .. }
+                    | Error::NoSuchRepository { .. }
+                    | Error::NoSuchRevision { .. }
+                    | Error::RefusedBundle { .. }),
+                ) => return Err(fault),
             }
         }
         answers.verdict(&attempt.call).map(|held| Fetched { remotes: self.remotes(&attempt), ..held })
@@ -167,7 +177,7 @@ impl Errands {
                 }
             }
         }
-        let remotes = if seen.is_some() { self.used(&attempt) } else { self.remotes(&attempt) };
+        let remotes = if seen.is_some() { self.used(&attempt).await } else { self.remotes(&attempt) };
         let repository = attempt.call.repository;
         let checkout = |revision| Place::new(&self.root, &repository).checkout(revision).display().to_string();
         let path = seen.as_ref().map(checkout);
@@ -175,10 +185,11 @@ impl Errands {
         Looked { path, revision: seen, unreachable, repository, remotes }
     }
 
-    /// Who is asked, in this order.
+    /// Who is asked, in this order. What the host was initialised with comes last, as old as it is.
     fn turns(&self, call: &Fetch) -> Vec<Turn> {
         let place = Place::new(&self.root, &call.repository);
-        if call.mirrors.as_ref().is_none_or(|mirrors| mirrors.as_slice().is_empty()) {
+        let seed = self.seeds.source(&self.root, call);
+        if call.addresses().nth(1).is_none() && seed.is_none() {
             self.health.forget(&place, &call.repository);
             return vec![Turn { source: Source::First, rests: false }];
         }
@@ -187,7 +198,8 @@ impl Errands {
             let source = if url == call.url { Source::First } else { Source::Mirror(url) };
             Turn { source, rests }
         };
-        order.into_iter().map(turn).collect()
+        let seed = seed.map(|source| Turn { source, rests: false });
+        order.into_iter().map(turn).chain(seed).collect()
     }
 
     /// A place with the server. Who can ask another instead does not wait for one that answers nobody.
@@ -200,17 +212,21 @@ impl Errands {
         self.learn(attempt, |remotes, now| remotes.told(attempt.url(), state, Some(reason.to_owned()), now));
     }
 
-    fn used(&self, attempt: &Attempt) -> Vec<Remote> {
-        self.learn(attempt, |remotes, now| remotes.used(attempt.url(), now))
+    async fn used(&self, attempt: &Attempt) -> Vec<Remote> {
+        let remotes = self.learn(attempt, |remotes, now| remotes.used(attempt.url(), now));
+        if !matches!(attempt.from, Source::Seed { .. }) {
+            self.seeds.answered(&self.root, &attempt.call.repository).await;
+        }
+        remotes
     }
 
     fn remotes(&self, attempt: &Attempt) -> Vec<Remote> {
         self.learn(attempt, |_, _| {})
     }
 
-    /// How the servers are doing after this was learnt; none if there is but one.
+    /// How the servers are doing after this was learnt; none if there is but one, and nothing that stands in for it.
     fn learn(&self, Attempt { call, .. }: &Attempt, what: impl FnOnce(&mut Remotes, u64)) -> Vec<Remote> {
-        if call.addresses().nth(1).is_none() {
+        if call.addresses().nth(1).is_none() && !self.seeds.wait(&self.root, &call.repository) {
             return Vec::new();
         }
         self.health.learn(&Place::new(&self.root, &call.repository), call, what).shown()

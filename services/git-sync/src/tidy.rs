@@ -3,16 +3,14 @@
 
 use crate::{
     fetch::{open_mirror, remove_stale},
+    git::{git, said},
     place::{Place, Record, names_in},
     record,
 };
 use gix::{ObjectId, Repository, refs::transaction::PreviousValue};
 use host::files::{self, FileError};
 use model::Revision;
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 use thiserror::Error;
 
 /// How many packs a mirror may have before they are joined.
@@ -21,18 +19,6 @@ const FEW_PACKS: usize = 10;
 const GROWTH: u64 = 16 << 20;
 /// Where commits that are checked out are named, so that they stay.
 const KEPT: &str = "refs/kept/";
-/// What bounds the memory of `git repack`, whatever is in the packs.
-const BOUNDS: [&str; 8] = [
-    "pack.threads=1",
-    "pack.windowMemory=32m",
-    "pack.deltaCacheSize=16m",
-    "core.bigFileThreshold=8m",
-    "core.packedGitWindowSize=8m",
-    "core.packedGitLimit=64m",
-    "core.deltaBaseCacheLimit=32m",
-    "core.hooksPath=/dev/null",
-];
-
 /// Why a mirror was not tidied.
 #[derive(Debug, Error)]
 pub(crate) enum TidyError {
@@ -142,15 +128,10 @@ fn name_what_stays(mirror: &Repository, place: &Place) -> Result<Result<(), File
 }
 
 fn repack(place: &Place, how: &[&str]) -> Result<(), TidyError> {
-    // This process is a bounded child with a deadline of its own, and what it starts shares both.
-    #[allow(clippy::disallowed_methods)]
-    let mut git = Command::new("git");
-    git.arg("--git-dir").arg(place.mirror()).args(BOUNDS.iter().flat_map(|set| ["-c", set]));
-    let ended = git.args(["repack", "-q", "-d", "-n"]).args(how).stdin(Stdio::null()).output();
+    let ended = git(&place.mirror()).args(["repack", "-q", "-d", "-n"]).args(how).output();
     let ended = ended.map_err(|cause| TidyError::Repack(format!("does not start: {cause}")))?;
     if ended.status.success() {
         return Ok(());
     }
-    let said = model::text::printable(String::from_utf8_lossy(&ended.stderr).trim());
-    Err(TidyError::Repack(format!("failed ({}) {}", ended.status, said.chars().take(300).collect::<String>())))
+    Err(TidyError::Repack(format!("failed ({}) {}", ended.status, said(&ended.stderr))))
 }

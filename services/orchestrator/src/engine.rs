@@ -308,14 +308,14 @@ impl Common {
             let memory = self.store.memory();
             let host = &memory.host;
             let system = host.url.clone().zip(host.reference.clone()).zip(host.revision.clone());
-            let system = system
-                .filter(|_| !host.any_history)
-                .map(|((url, reference), revision)| (RepositoryName::system(), Floor { url, reference, revision }));
+            let system = system.filter(|_| !host.any_history).map(|((url, reference), revision)| {
+                (RepositoryName::system(), Floor { url, reference, revision, imported: false })
+            });
             let registered = host.registry.iter().filter(|entry| tenants.contains(&entry.name));
             let tenants = registered.filter_map(|entry| {
                 let revision = memory.tenants.get(&entry.name)?.bound()?.clone();
                 let (url, reference) = (entry.repository.clone(), entry.reference.clone());
-                Some((RepositoryName::from(&entry.name), Floor { url, reference, revision }))
+                Some((RepositoryName::from(&entry.name), Floor { url, reference, revision, imported: false }))
             });
             system.into_iter().chain(tenants).collect()
         };

@@ -19,6 +19,9 @@ pub(crate) struct Floor {
     pub(crate) url: RepositoryUrl,
     pub(crate) reference: Reference,
     pub(crate) revision: Revision,
+    /// Whether another host says so, and nothing held here yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) imported: bool,
 }
 
 /// A file NAME.json per repository.
@@ -53,6 +56,19 @@ impl Floors {
         Ok(())
     }
 
+    /// Takes another host's word for how far a history had come, unless this one knows by itself.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn import(&self, repository: &RepositoryName, floor: Floor) -> Result<(), FileError> {
+        let held = self.read(repository);
+        let same = |held: &Floor| held.url == floor.url && held.reference == floor.reference;
+        if held.is_some_and(|held| same(&held) && !held.imported) {
+            return Ok(());
+        }
+        self.keep(repository, Floor { imported: true, ..floor })
+    }
+
     /// How far this history of a repository had come, if a copy says so. The repository is at one of these addresses.
     pub(crate) fn recall<'u>(
         &self,
@@ -60,6 +76,12 @@ impl Floors {
         mut urls: impl Iterator<Item = &'u RepositoryUrl>,
         reference: &Reference,
     ) -> Option<Revision> {
+        // Another address has another history.
+        let holds = |floor: &Floor| floor.reference == *reference && urls.any(|url| *url == floor.url);
+        self.read(repository).filter(holds).map(|floor| floor.revision)
+    }
+
+    fn read(&self, repository: &RepositoryName) -> Option<Floor> {
         let path = self.path(repository);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -69,9 +91,8 @@ impl Floors {
                 return None;
             }
         };
-        match serde_json::from_slice::<Floor>(&bytes) {
-            // Another address has another history.
-            Ok(floor) => (floor.reference == *reference && urls.any(|url| *url == floor.url)).then_some(floor.revision),
+        match serde_json::from_slice(&bytes) {
+            Ok(floor) => Some(floor),
             Err(cause) => {
                 warn!(%repository, "{} is spoiled: {cause}", path.display());
                 None
@@ -99,6 +120,7 @@ mod tests {
             url: url.clone(),
             reference: Reference::main(),
             revision: digit.repeat(40).parse().unwrap(),
+            imported: false,
         };
         assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), None);
         let floors = open();
@@ -110,6 +132,18 @@ mod tests {
         assert_eq!(open().recall(&web, [&elsewhere].into_iter(), &Reference::main()), None);
         assert_eq!(open().recall(&web, [&elsewhere, &url].into_iter(), &Reference::main()), kept);
         assert_eq!(open().recall(&web, [&url].into_iter(), &"refs/heads/next".parse().unwrap()), None);
+        // Another host's word counts where this one has none of its own, and no longer than that.
+        open().import(&web, floor("c")).unwrap();
+        let recalled = |name: &RepositoryName| open().recall(name, [&url].into_iter(), &Reference::main());
+        assert_eq!(recalled(&web), kept);
+        let mail = "mail".parse().unwrap();
+        for digit in ["c", "d"] {
+            open().import(&mail, floor(digit)).unwrap();
+            assert_eq!(recalled(&mail), Some(floor(digit).revision));
+        }
+        open().keep(&mail, floor("d")).unwrap();
+        open().import(&mail, floor("c")).unwrap();
+        assert_eq!(recalled(&mail), Some(floor("d").revision));
         let path = directory.path().join("floors/web.json");
         fs::write(&path, "{").unwrap();
         assert_eq!(open().recall(&web, [&url].into_iter(), &Reference::main()), None);

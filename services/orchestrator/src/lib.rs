@@ -5,6 +5,7 @@ mod checkouts;
 mod due;
 mod engine;
 mod execute;
+mod export;
 mod fault;
 mod floors;
 mod history;

@@ -41,7 +41,7 @@ impl Engine {
                 mirrors: host.mirrors.clone().into_call(),
                 reference: host.reference.clone().unwrap_or_else(Reference::main),
                 trust: host.trust.clone(),
-                floor: host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history).cloned(),
+                floor: crate::export::system_bound(host).cloned(),
             }
         };
         let read = match self.fetch_in_lane(fetch).await {

@@ -2,6 +2,8 @@
 
 use crate::{
     engine::{Cause, Engine},
+    export,
+    floors::Floor,
     remotes, status,
 };
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
@@ -10,8 +12,8 @@ use interfaces::{
     Method,
     access::Role,
     orchestrator::{
-        AcceptHistory, Changed, Describe, Error, Event, Events, History, Host, List, Origins, Plan, Plans, Resume,
-        Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
+        self, AcceptHistory, Changed, Describe, Error, Event, Events, Export, Exported, History, Host, List, Origins,
+        Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
 use model::{Mirrors, Reference, TenantName, names::RepositoryName};
@@ -33,6 +35,7 @@ impl Session {
     }
 
     async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
+        self.take_floors(&wanted)?;
         let reference = wanted.reference.unwrap_or_else(Reference::main);
         let known = !self.engine.store.memory().tenants.is_empty();
         let addresses = [&wanted.url].into_iter().chain(wanted.mirrors.iter().flat_map(Mirrors::as_slice));
@@ -42,7 +45,8 @@ impl Session {
                 if *url == wanted.url
                     && host.reference.as_ref() == Some(&reference)
                     && host.trust == wanted.trust
-                    && wanted.mirrors.as_ref().is_none_or(|mirrors| *mirrors == host.mirrors) =>
+                    && wanted.mirrors.as_ref().is_none_or(|mirrors| *mirrors == host.mirrors)
+                    && (host.revision.is_some() || host.floor == copy) =>
             {
                 Ok(false)
             }
@@ -84,6 +88,23 @@ impl Session {
                 Err(Error::Failed { action: "remember the repository".to_owned(), reason: runtime::chain(&error) })
             }
         }
+    }
+
+    /// Remembers how far histories had come on another host, but where this one knows better.
+    fn take_floors(&self, wanted: &SetRepository) -> Result<(), Error> {
+        let Some(floors) = &wanted.floors else { return Ok(()) };
+        if let Some(url) = self.engine.store.memory().host.url.clone().filter(|_| wanted.force != Some(true)) {
+            return Err(Error::AlreadyInitialized { url });
+        }
+        for orchestrator::Floor { repository, url, reference, revision } in floors {
+            let (url, reference, revision) = (url.clone(), reference.clone(), revision.clone());
+            let floor = Floor { url, reference, revision, imported: true };
+            self.engine.floors.import(repository, floor).map_err(|cause| {
+                let action = "remember how far histories have come".to_owned();
+                Error::Failed { action, reason: runtime::chain(&cause) }
+            })?;
+        }
+        Ok(())
     }
 
     /// Lets the next commit of a repository have another history than what held.
@@ -258,6 +279,10 @@ impl runtime::Session for Session {
         match call.name() {
             AcceptHistory::NAME => {
                 call.answer(|wanted: AcceptHistory| async move { self.accept_history(&wanted) }).await
+            }
+            Export::NAME => {
+                let export = || export::export(&self.engine.store.memory());
+                call.answer(|_: Export| async move { export().map(|document| Exported { document }) }).await
             }
             SetRepository::NAME => call.answer(|wanted: SetRepository| self.set_repository(wanted)).await,
             Sync::NAME if call.caller.role == Role::Webhook => {

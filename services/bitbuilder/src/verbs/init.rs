@@ -1,19 +1,37 @@
 //! `bitbuilder init`
 
 use crate::output::{self, Failure, Json};
-use interfaces::orchestrator::SetRepository;
+use interfaces::{
+    git_sync::Import,
+    orchestrator::{Describe, Error, Floor, SetRepository},
+};
 use model::{
     Mirrors, Reference, RepositoryUrl,
+    export::{self, Export},
     signer::{self, Signer, SignerName, Trust},
 };
 use runtime::Client;
-use std::{collections::BTreeMap, ffi::OsStr, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long a bundle may take to be read.
+const BUNDLE_PATIENCE: Duration = Duration::from_secs(900);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Where it is: https://, http://, git://, ssh:// or file://.
-    #[arg(long, value_name = "URL")]
-    repository: RepositoryUrl,
+    #[arg(long, value_name = "URL", required_unless_present = "bundle")]
+    repository: Option<RepositoryUrl>,
+    /// Start from what another host exported, with or without a network: follow what that followed, and no history behind what
+    /// held there. Signers that are given count instead of those that it names.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repository", "mirror", "reference"])]
+    bundle: Option<PathBuf>,
     /// Where else it is, for the time in which that server does not answer. May be given up to 8 times. Left out, they stay as
     /// they are.
     #[arg(long, value_name = "URL")]
@@ -31,10 +49,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
-    let Arguments { repository, mirror, reference, signers, force } = words;
-    let mirrors = mirrors(&repository, mirror, force)?;
+    let Arguments { repository, bundle, mirror, reference, signers, force } = words;
     let trust = trust(&signers)?;
-    let set = SetRepository { url: repository.clone(), mirrors, reference: Some(reference), trust, force: Some(force) };
+    let set = match (bundle, repository) {
+        (Some(bundle), _) => from_bundle(services, &bundle, trust, force).await?,
+        (None, Some(url)) => {
+            let (mirrors, reference) = (mirrors(&url, mirror, force)?, Some(reference));
+            SetRepository { url, mirrors, reference, trust, force: Some(force), floors: None }
+        }
+        (None, None) => return Err("--repository or --bundle says what is followed".into()),
+    };
+    let repository = set.url.clone();
     let changed = services.call(&set).await?.changed;
     output::json(json, &serde_json::json!({ "changed": changed, "url": repository }))?;
     if json != Json::Off {
@@ -43,6 +68,32 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
     let said = if changed { "This host now follows" } else { "This host follows already" };
     output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n"))?;
     Ok(0)
+}
+
+/// Hands a bundle over, and says what it says.
+async fn from_bundle(
+    services: &Client,
+    path: &Path,
+    trust: Option<Trust>,
+    force: bool,
+) -> Result<SetRepository, Failure> {
+    if let Some(url) = services.call(&Describe {}).await?.host.url.filter(|_| !force) {
+        return Err(Error::AlreadyInitialized { url }.into());
+    }
+    let file = File::open(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
+    let import = Import { file_descriptor_index: 0 };
+    let imported = services.waiting(BUNDLE_PATIENCE).call_with(&import, vec![OwnedFd::from(file)]).await?;
+    let export = Export::parse(imported.document.as_bytes())?;
+    let floor = |one: &export::Repository| {
+        let (repository, url, reference) = (one.name.clone(), one.url.clone(), one.reference.clone());
+        Some(Floor { repository, url, reference, revision: one.floor.clone()? })
+    };
+    let floors = Some(export.repositories.iter().filter_map(floor).collect());
+    // There is one, or it would have been refused.
+    let system = export.system().ok_or("the bundle has no system repository")?;
+    let (url, mirrors, reference) = (system.url.clone(), Some(system.mirrors.clone()), Some(system.reference.clone()));
+    let trust = trust.or_else(|| export.trust.clone());
+    Ok(SetRepository { url, mirrors, reference, trust, force: Some(force), floors })
 }
 
 /// What is said of mirrors: nothing, unless some are named or all is said anew.

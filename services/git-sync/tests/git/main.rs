@@ -4,6 +4,7 @@
 // Whoever calls these is a test, though not each of these is one.
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod hostile;
 mod looks;
 mod record;

@@ -5,7 +5,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use std::{ffi::OsStr, io, process::Stdio, time::Duration};
+use std::{ffi::OsStr, io, os::fd::OwnedFd, process::Stdio, time::Duration};
 use thiserror::Error;
 use tokio::{io::AsyncReadExt, process, time::timeout};
 
@@ -106,6 +106,13 @@ impl Command {
     pub fn input(mut self, bytes: Vec<u8>) -> Self {
         self.inner.stdin(Stdio::piped());
         self.input = bytes;
+        self
+    }
+
+    /// Gives it a place of somebody else's to write its output to.
+    #[must_use]
+    pub fn output_into(mut self, descriptor: OwnedFd) -> Self {
+        self.inner.stdout(Stdio::from(descriptor));
         self
     }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod desired;
 pub mod diagnostic;
 pub mod document;
+pub mod export;
 pub mod identity;
 pub mod interface;
 pub mod manifest;

@@ -5,6 +5,7 @@ use interfaces::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -105,7 +106,19 @@ impl Client {
     /// # Errors
     /// What the service answered instead, or that it did not.
     pub async fn call<M: Method>(&self, parameters: &M) -> Result<M::Reply, CallError<M::Error>> {
-        let mut exchange = self.begin::<M>(parameters, false).await?;
+        self.call_with(parameters, Vec::new()).await
+    }
+
+    /// Calls a method and hands file descriptors over with that.
+    ///
+    /// # Errors
+    /// What the service answered instead, or that it did not.
+    pub async fn call_with<M: Method>(
+        &self,
+        parameters: &M,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<M::Reply, CallError<M::Error>> {
+        let mut exchange = self.begin::<M>(parameters, false, descriptors).await?;
         exchange.next().await.map(|(reply, _)| reply)
     }
 
@@ -118,7 +131,7 @@ impl Client {
         &self,
         parameters: &M,
     ) -> Result<impl Stream<Item = Result<M::Reply, CallError<M::Error>>> + use<M>, CallError<M::Error>> {
-        let exchange = Exchange { patience: None, ..self.begin::<M>(parameters, true).await? };
+        let exchange = Exchange { patience: None, ..self.begin::<M>(parameters, true, Vec::new()).await? };
         Ok(futures_util::stream::unfold(Some(exchange), |exchange| async {
             let mut exchange = exchange?;
             match exchange.next().await {
@@ -129,7 +142,12 @@ impl Client {
         }))
     }
 
-    async fn begin<M: Method>(&self, parameters: &M, more: bool) -> Result<Exchange<M>, CallError<M::Error>> {
+    async fn begin<M: Method>(
+        &self,
+        parameters: &M,
+        more: bool,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Exchange<M>, CallError<M::Error>> {
         let service = self.directory.join(M::CONTRACT.name);
         let name = service.display().to_string();
         let unreachable =
@@ -137,7 +155,7 @@ impl Client {
         let mut connection = zlink::tokio::unix::connect(&service).await.map_err(unreachable)?;
         let call = zlink::Call::new(Outgoing { method: format!("{}.{}", M::CONTRACT.name, M::NAME), parameters })
             .set_more(more);
-        let sent = timeout(self.patience, connection.send_call(&call, vec![])).await;
+        let sent = timeout(self.patience, connection.send_call(&call, descriptors)).await;
         sent.unwrap_or(Err(zlink::Error::SocketWrite)).map_err(unreachable)?;
         Ok(Exchange { connection, service: name, patience: Some(self.patience), method: std::marker::PhantomData })
     }

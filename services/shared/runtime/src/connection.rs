@@ -47,7 +47,7 @@ pub(crate) async fn converse<S: Session>(stream: Bounded, mut with: Conversation
     let (mut reader, writer) = Connection::new(stream).split();
     let mut writer = Writer { socket: writer.into_write_half(), patience: with.write_patience };
     loop {
-        let (call, _descriptors) = tokio::select! {
+        let (call, descriptors) = tokio::select! {
             biased;
             () = told_to_stop(&mut with.draining) => return Ok(()),
             call = reader.receive_call::<RawCall<'_>>() => call?,
@@ -55,7 +55,10 @@ pub(crate) async fn converse<S: Session>(stream: Bounded, mut with: Conversation
         let started = Instant::now();
         let (oneway, more) = (call.oneway(), call.more());
         let method = call.method().method.to_string();
-        let passage = gate::pass(with.contract, &with.caller, call.method(), more);
+        let mut passage = gate::pass(with.contract, &with.caller, call.method(), more);
+        if let Passage::Session(call) = &mut passage {
+            call.descriptors = descriptors;
+        }
         let answer = match passage {
             Passage::Answered(answer) => answer,
             // A change that was begun is finished: the caller's plan reckons with all of it or an error, not with half. And

@@ -52,7 +52,13 @@ pub(crate) fn pass(contract: &'static Contract, caller: &Caller, raw: &RawCall<'
     if method.more == More::Required && !more {
         return Passage::Answered(Answer::refused("ExpectedMore", json!({})));
     }
-    Passage::Session(Call { caller: caller.clone(), more: more && method.more != More::Ignored, method, parameters })
+    Passage::Session(Call {
+        caller: caller.clone(),
+        more: more && method.more != More::Ignored,
+        method,
+        parameters,
+        descriptors: Vec::new(),
+    })
 }
 
 #[cfg(test)]

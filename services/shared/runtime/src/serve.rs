@@ -65,6 +65,8 @@ pub struct Options {
     pub lifetime: Lifetime,
     /// The largest message that it takes, in bytes.
     pub largest_message: usize,
+    /// How many file descriptors a call of root's may bring.
+    pub descriptors: usize,
     /// How many connections it has at a time.
     pub connections: usize,
     /// How long a peer may leave a reply untaken before it is dropped.
@@ -82,6 +84,7 @@ impl Options {
             identify,
             lifetime: Lifetime::Activated(Duration::from_secs(30)),
             largest_message: 16 << 20,
+            descriptors: 0,
             connections: CONNECTIONS,
             write_patience: WRITE_PATIENCE,
             busy: None,
@@ -226,10 +229,11 @@ async fn connection<S: Session>(
                     options.largest_message
                 }
             };
+            let descriptors = if caller.role == Role::Root { options.descriptors } else { 0 };
             let Options { contract, write_patience, .. } = options;
             let conversation = Conversation { contract, caller, session, write_patience, draining };
             match zlink::tokio::unix::Stream::try_from(stream) {
-                Ok(stream) => converse(Bounded { stream, largest_message }, conversation).await,
+                Ok(stream) => converse(Bounded { stream, largest_message, descriptors }, conversation).await,
                 Err(cause) => Err(cause),
             }
         }

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt, stream::BoxStream};
 use interfaces::{Method, access::Right, contract::Twin};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 
 /// What a service does with calls. Cloned per connection.
 pub trait Session: Clone + Send + Sync + 'static {
@@ -20,6 +21,8 @@ pub struct Call {
     pub caller: Caller,
     /// Whether many replies are wanted.
     pub more: bool,
+    /// The file descriptors that came with it; a parameter says which one is meant.
+    pub descriptors: Vec<OwnedFd>,
     pub(crate) method: &'static Twin,
     pub(crate) parameters: Value,
 }

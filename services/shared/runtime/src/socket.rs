@@ -1,5 +1,5 @@
-//! A Unix stream that takes no more from its peer than we want of it: no message beyond a limit, no file descriptors, and
-//! not all of a thread's time.
+//! A Unix stream that takes no more from its peer than we want of it: no message beyond a limit, no file descriptors but
+//! where a method takes one, and not all of a thread's time.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use tokio::task::coop::consume_budget;
@@ -13,6 +13,8 @@ use zlink::{
 pub(crate) struct Bounded {
     pub(crate) stream: Stream,
     pub(crate) largest_message: usize,
+    /// How many file descriptors a message may bring.
+    pub(crate) descriptors: usize,
 }
 
 /// Its reading half.
@@ -21,6 +23,9 @@ pub(crate) struct BoundedRead {
     inner: <Stream as Socket>::ReadHalf,
     largest_message: usize,
     unfinished: usize,
+    descriptors: usize,
+    /// Those that came since the last message ended.
+    kept: usize,
 }
 
 impl Socket for Bounded {
@@ -29,7 +34,8 @@ impl Socket for Bounded {
 
     fn split(self) -> (Self::ReadHalf, Self::WriteHalf) {
         let (inner, write) = self.stream.split();
-        (BoundedRead { inner, largest_message: self.largest_message, unfinished: 0 }, write)
+        let Self { largest_message, descriptors, .. } = self;
+        (BoundedRead { inner, largest_message, unfinished: 0, descriptors, kept: 0 }, write)
     }
 }
 
@@ -38,12 +44,19 @@ impl ReadHalf for BoundedRead {
         // A peer that never stops sending makes every read succeed at once; others want to be served as well.
         consume_budget().await;
         let mut result = self.inner.read(buffer).await?;
-        // No method takes a descriptor, and those of an unfinished message would be kept until we have none left.
-        drop(result.take_fds());
+        // Those of an unfinished message would be kept until we have none left.
+        let descriptors = result.take_fds();
+        self.kept += descriptors.len();
+        if self.kept <= self.descriptors {
+            result = result.set_fds(descriptors);
+        }
         let read = &buffer[..result.bytes_read()];
         // Varlink ends each message with a NUL byte.
         self.unfinished = match read.iter().rposition(|byte| *byte == 0) {
-            Some(last) => read.len() - last - 1,
+            Some(last) => {
+                self.kept = 0;
+                read.len() - last - 1
+            }
             None => self.unfinished + read.len(),
         };
         if self.unfinished > self.largest_message { Err(zlink::Error::BufferOverflow) } else { Ok(result) }

@@ -167,6 +167,23 @@ fn descriptors_that_nobody_wants_are_closed_at_once() {
 }
 
 #[test]
+fn of_those_that_are_wanted_only_so_many_are_kept() {
+    let server = Server::start(Options { descriptors: 1, ..options() });
+    let peer = server.connect();
+    let (held, passed) = nix::unistd::pipe().unwrap();
+    // The first bytes of a message that never ends.
+    let (bytes, rights) = ([IoSlice::new(b"{")], [passed.as_raw_fd(); 2]);
+    let passing = [ControlMessage::ScmRights(&rights)];
+    sendmsg::<()>(peer.stream.as_raw_fd(), &bytes, &passing, MsgFlags::empty(), None).unwrap();
+    drop(passed);
+    let mut watched = [PollFd::new(held.as_fd(), PollFlags::empty())];
+    poll(&mut watched, PollTimeout::from(10_000_u16)).unwrap();
+    assert!(watched[0].any().unwrap(), "the service keeps more than a call may bring");
+    drop(peer);
+    server.assert_alive();
+}
+
+#[test]
 fn a_stranger_may_not_say_much() {
     if !may_be_others() {
         return;
