@@ -3,7 +3,7 @@
 use crate::macros::{contract, errors, object};
 pub use model::progress::EventKind;
 use model::{
-    Mirrors, Reference, Remote, RepositoryUrl, Revision,
+    Mirrors, PushUrl, Reference, Remote, RepositoryUrl, Revision,
     names::RepositoryName,
     signer::{SignerName, Trust},
 };
@@ -33,6 +33,8 @@ object! {
     Event { revision: Revision, kind: EventKind, #[serde(rename = "atUSec")] at_u_sec: u64, reason: Option<String>, plan: Vec<String> }
     /// Writes what became of commits into the mirror.
     Record { repository: RepositoryName, events: Vec<Event>, wanted: Option<Revision>, target: Option<Revision>, verified: Option<Revision> }
+    /// Makes another server name a commit.
+    Push { repository: RepositoryName, url: PushUrl, reference: Reference, revision: Revision }
     /// Writes a bundle.
     Export { document: String, file_descriptor_index: u32 }
     /// What is not in it.
@@ -62,6 +64,7 @@ errors! {
     NotTrusted { repository: RepositoryName, revision: Revision, reason: String } = "{revision} of {repository} is not trusted: {reason}"
     HistoryRewritten { repository: RepositoryName, revision: Revision, floor: Revision } = "the history of {revision} of {repository} does not contain {floor}, the last commit that held"
     RefusedContent { repository: RepositoryName, path: String, reason: String } = "{repository}:{path}: {reason}"
+    NotPushed { repository: RepositoryName, reason: String } = "the push mirror of {repository} refuses it: {reason}"
     RefusedBundle { reason: String } = "the bundle is refused: {reason}"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }
@@ -72,6 +75,7 @@ contract! { "io.bitbuilder.GitSync", "io.bitbuilder.GitSync.varlink", Error,
     Checkout => CheckedOut, Mutate, Ignored;
     Prune => Changed, Mutate, Ignored;
     Record => Changed, Mutate, Ignored;
+    Push => Changed, Mutate, Ignored;
     Export => Exported, Administer, Ignored;
     Import => Imported, Administer, Ignored;
     List => Repositories, Read, Supported;

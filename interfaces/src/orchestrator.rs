@@ -6,8 +6,8 @@ use crate::{
 };
 pub use model::progress::{EventKind, TenantState};
 use model::{
-    Diagnostic, Forward, Mirrors, Reference, Remote, RepositoryUrl, Revision, TenantName, names::RepositoryName,
-    signer::Trust,
+    Diagnostic, Forward, Mirrors, PushUrl, Reference, Remote, RepositoryUrl, Revision, TenantName,
+    names::RepositoryName, signer::Trust,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -27,6 +27,7 @@ object! {
         unconverged: Option<String>,
         unreachable: Option<String>,
         remotes: Vec<Remote>,
+        push_mirror: Option<PushMirror>,
         floor: Option<Revision>,
         floor_lost: bool,
         unreachable_count: u32,
@@ -35,6 +36,13 @@ object! {
         plan: Vec<String>,
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
         limits: Vec<Limit>,
+    }
+    /// A server to which each commit that held is pushed.
+    PushMirror {
+        url: PushUrl,
+        revision: Option<Revision>,
+        #[serde(rename = "behindSinceUSec")] behind_since_u_sec: Option<u64>,
+        reason: Option<String>,
     }
     /// A limit in effect.
     Limit { what: String, value: String, most: String, place: String }
@@ -81,6 +89,7 @@ object! {
         reason: Option<String>,
         unreachable: Option<String>,
         remotes: Vec<Remote>,
+        push_mirror: Option<PushMirror>,
         floor_lost: bool,
         unreachable_count: u32,
         #[serde(rename = "nextLookUSec")] next_look_u_sec: Option<u64>,
@@ -109,7 +118,7 @@ object! {
     /// What would be done.
     Plans { plans: Vec<TenantPlan> }
     /// Sets the system repository.
-    SetRepository { url: RepositoryUrl, mirrors: Option<Mirrors>, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool>, floors: Option<Vec<Floor>> }
+    SetRepository { url: RepositoryUrl, mirrors: Option<Mirrors>, push_mirror: Option<PushUrl>, reference: Option<Reference>, trust: Option<Trust>, force: Option<bool>, floors: Option<Vec<Floor>> }
     /// How far a history has come.
     Floor { repository: RepositoryName, url: RepositoryUrl, reference: Reference, revision: Revision }
     /// Says what this host follows.

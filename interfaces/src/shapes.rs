@@ -6,8 +6,8 @@ use crate::{
 };
 use model::{
     Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, Mirrors,
-    NetworkSpec, Protocol, Reference, Remote, RemoteState, RepositoryUrl, Revision, Size, StorageSpec, TenantName,
-    UnitName,
+    NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, Size, StorageSpec,
+    TenantName, UnitName,
     identity::UidRange,
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
@@ -31,7 +31,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {

@@ -4,8 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, doctor, export, history, init, key, list, logs, man, notifications, pause, plan, seal, shell,
-        status, sync, trace, validate,
+        accept, completion, doctor, export, history, init, key, list, logs, man, notifications, pause, plan, seal,
+        shell, status, sync, trace, validate,
     },
 };
 use clap::{Parser, Subcommand};

@@ -1,7 +1,7 @@
 //! Tenants as a person reads them: a line each, or one in full.
 
 use crate::output;
-use interfaces::orchestrator::{HostStatus, Limit, TenantState, TenantStatus};
+use interfaces::orchestrator::{HostStatus, Limit, PushMirror, TenantState, TenantStatus};
 use model::{
     Remote, RemoteState, Revision,
     text::{printable, printable_lines},
@@ -108,6 +108,9 @@ pub(crate) fn tenant(tenant: &TenantStatus, history: &str, now_usec: u64) -> Str
         tenant.generation
     );
     text.push_str(&remotes(&tenant.remotes, now_usec));
+    if let Some(mirror) = &tenant.push_mirror {
+        let _infallible = writeln!(text, "  pushed to  {}", pushed_to(mirror, now_usec));
+    }
     let width = tenant.limits.iter().map(|limit| limit.value.len()).max().unwrap_or(0);
     for (index, Limit { what, value, most, place }) in tenant.limits.iter().enumerate() {
         let label = if index == 0 { "limits" } else { "" };
@@ -139,6 +142,17 @@ fn remotes(remotes: &[Remote], now_usec: u64) -> String {
         let _infallible = writeln!(text, "  {label:10} {:width$}  {state:7}  {since}{reason}", url.as_str());
     }
     text
+}
+
+/// How far a push mirror is.
+fn pushed_to(mirror: &PushMirror, now_usec: u64) -> String {
+    let PushMirror { url, revision, behind_since_u_sec, reason } = mirror;
+    let state = match behind_since_u_sec {
+        Some(since) => format!("behind, since {}", ago(*since, now_usec)),
+        None => format!("in step at {}", short(revision.as_ref())),
+    };
+    let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+    format!("{url}  {state}{reason}")
 }
 
 /// The servers of a repository that are away, behind or refused, in a line each: what else is said does not show it.
@@ -186,7 +200,10 @@ pub(crate) fn host(host: &HostStatus, now_usec: u64) -> String {
         unreachable.map(|reason| not_fetched(reason, host.unreachable_count, host.next_look_u_sec, now_usec)),
         not_supported(&host.not_in_effect),
     ];
-    for remark in remarks.into_iter().flatten().chain(ailing(&host.remotes)) {
+    let behind = host.push_mirror.iter().filter(|mirror| mirror.reason.is_some());
+    let behind = behind
+        .map(|mirror| format!("its push mirror {} is behind: {}", mirror.url, mirror.reason.as_deref().unwrap_or("?")));
+    for remark in remarks.into_iter().flatten().chain(ailing(&host.remotes)).chain(behind) {
         let _infallible = writeln!(text, "  {}", printable_lines(&remark).replace('\n', "\n    "));
     }
     text
@@ -239,6 +256,12 @@ mod tests {
                 remote("git://a.example.org/web", RemoteState::Away, Some("connection refused\n\u{1b}[2J")),
                 remote("git://b.example.org/web", RemoteState::Used, None),
             ],
+            push_mirror: Some(PushMirror {
+                url: "ssh://git@c.example.org/web".parse().unwrap(),
+                revision: None,
+                behind_since_u_sec: Some(5_000_000),
+                reason: Some("connection refused".to_owned()),
+            }),
             floor: "a".repeat(40).parse().ok(),
             floor_lost: false,
             unreachable_count: 3,
@@ -273,6 +296,7 @@ mod tests {
             reason: None,
             unreachable: None,
             remotes: Vec::new(),
+            push_mirror: None,
             floor_lost: false,
             unreachable_count: 0,
             next_look_u_sec: None,

@@ -4,6 +4,7 @@
 //! environment, never what they hold.
 
 use crate::several::Attempt;
+use interfaces::git_sync::Push;
 use model::names::RepositoryName;
 use std::{
     fs, io,
@@ -12,6 +13,8 @@ use std::{
 
 /// An SSH private key without a passphrase.
 const SSH_KEY: &str = "ssh-key";
+/// The same, for the push mirror.
+const PUSH_KEY: &str = "push-key";
 /// Known host keys (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 const SSH_KNOWN_HOSTS: &str = "ssh-known-hosts";
 /// A user and a password or token for https, `USER:PASSWORD`.
@@ -35,6 +38,15 @@ impl<'a> Credentials<'a> {
         let Attempt { call, .. } = attempt;
         let first = attempt.url().server() == call.url.server();
         Self { directory, repository: &call.repository, server: attempt.url().server_label(), first }
+    }
+
+    /// The credentials to push with: a key of their own, which no server is shown from which is fetched.
+    ///
+    /// # Errors
+    /// What is missing, and where it goes.
+    pub(crate) fn push_command(directory: Option<&'a Path>, call: &'a Push) -> Result<String, String> {
+        let server = call.url.server_label();
+        Self { directory, repository: &call.repository, server, first: true }.ssh_command_with(PUSH_KEY)
     }
 
     /// A login, or whoever vouches for a server, is meant for one server. A key and the hosts that it is shown to are not
@@ -66,11 +78,16 @@ impl<'a> Credentials<'a> {
         self.https_login_path().map(|path| read_login(&path)).transpose()
     }
 
-    /// How `ssh` is run: with this key and these hosts alone, whatever else the machine has, asking nobody.
+    /// How `ssh` is run to fetch.
     ///
     /// # Errors
     /// What is missing, and where it goes.
     pub(crate) fn ssh_command(&self) -> Result<String, String> {
+        self.ssh_command_with(SSH_KEY)
+    }
+
+    /// How `ssh` is run: with this key and these hosts alone, whatever else the machine has, asking nobody.
+    fn ssh_command_with(&self, key: &str) -> Result<String, String> {
         let found = |what: &str| {
             let missing = || {
                 format!(
@@ -82,7 +99,7 @@ impl<'a> Credentials<'a> {
             let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._@+-".contains(&b));
             if plain { Ok(path) } else { Err(format!("the path {path} would need quotes")) }
         };
-        let (known_hosts, key) = (found(SSH_KNOWN_HOSTS)?, found(SSH_KEY)?);
+        let (known_hosts, key) = (found(SSH_KNOWN_HOSTS)?, found(key)?);
         let options = [
             "BatchMode=yes",
             "ClearAllForwardings=yes",

@@ -13,6 +13,7 @@ use crate::{
     looks::Looks,
     place::Place,
     prune::prune,
+    push::{PushError, push},
     record::{RecordError, record},
     seed::Seeds,
     several::Attempt,
@@ -23,7 +24,7 @@ use host::{
     files::FileError,
     lanes::{self, Lanes},
 };
-use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Exported, Fetch, Imported, Prune, Record};
+use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Exported, Fetch, Imported, Prune, Push, Record};
 use model::{export::Export, names::RepositoryName, repository::Server};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -56,6 +57,7 @@ pub(crate) enum Task {
     Prune(Prune),
     Record(Record),
     Tidy(RepositoryName),
+    Push(Push),
     /// Makes what `Stream` writes to standard output, in place of an answer.
     Gather(Export),
     Stream,
@@ -69,6 +71,7 @@ impl Task {
             | Self::Checkout(Checkout { repository, .. })
             | Self::Prune(Prune { repository, .. })
             | Self::Record(Record { repository, .. })
+            | Self::Push(Push { repository, .. })
             | Self::Tidy(repository) => repository.clone(),
             Self::Gather(_) | Self::Stream | Self::Import => RepositoryName::system(),
         }
@@ -150,6 +153,23 @@ impl Errands {
         serde_json::from_value(answer?).map_err(|cause| failed(&task, cause.to_string()))
     }
 
+    /// Pushes when there is a place with the server.
+    pub(crate) async fn push(&self, call: Push) -> Result<Changed, Error> {
+        let repository = call.repository.clone();
+        let unreachable = |reason| Error::RepositoryUnreachable { repository, reason };
+        let place = match self.servers.enter(&call.url.server()).await {
+            Ok(place) => place,
+            Err(silent) => return Err(unreachable(silent.to_string())),
+        };
+        let until = Instant::now() + self.patience;
+        let pushed = self.run(Task::Push(call), until).await;
+        match &pushed {
+            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
+            Ok(_) | Err(_) => place.answered(),
+        }
+        pushed
+    }
+
     /// Does one that needs no server and writes to `into` instead of answering.
     pub(crate) async fn stream_here(&self, task: Task, into: OwnedFd) -> Result<(), Error> {
         // The semaphore is never closed.
@@ -199,6 +219,10 @@ fn no_answer(task: &Task, cause: CommandError) -> Error {
     match (cause, task) {
         (CommandError::TimedOut { seconds, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. })) => {
             let reason = format!("it has not sent everything within {seconds} s");
+            Error::RepositoryUnreachable { repository: repository.clone(), reason }
+        }
+        (CommandError::TimedOut { seconds, .. }, Task::Push(Push { repository, .. })) => {
+            let reason = format!("it has not taken everything within {seconds} s");
             Error::RepositoryUnreachable { repository: repository.clone(), reason }
         }
         (CommandError::TimedOut { seconds, .. }, _) => failed(task, format!("it was ended after {seconds} s")),
@@ -267,6 +291,9 @@ fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> 
         Task::Tidy(repository) => {
             tidy(&place).map(|changed| to_value(&Changed { changed })).map_err(|cause| tidy_error(repository, &cause))
         }
+        Task::Push(call) => push(&place, call, Credentials::push_command(credentials.as_deref(), call))
+            .map(|changed| to_value(&Changed { changed }))
+            .map_err(|cause| push_error(call, cause)),
         Task::Gather(export) => export::gather(root, export)
             .map(|missing| to_value(&Exported { missing }))
             .map_err(|cause| failed(task, runtime::chain(&cause))),
@@ -274,6 +301,16 @@ fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> 
             import(root).map(|document| to_value(&Imported { document })).map_err(|cause| import_error(&cause))
         }
         Task::Stream => Err(failed(task, "it answers nothing".to_owned())),
+    }
+}
+
+fn push_error(call: &Push, cause: PushError) -> Error {
+    let repository = call.repository.clone();
+    match cause {
+        PushError::NoRevision => Error::NoSuchRevision { repository, revision: call.revision.clone() },
+        PushError::Unreachable(reason) => Error::RepositoryUnreachable { repository, reason },
+        PushError::Refused(reason) => Error::NotPushed { repository, reason },
+        PushError::File(cause) => file_error(&format!("push {repository}"), &cause),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Puts what is held of many repositories into one file that plain Git reads (git-bundle(1)). Nothing is copied on disk: the
 //! mirrors lend their objects to a repository that has only references.
 
-use crate::{fetch::open_mirror, git::git, place::Place, prune::remove_tree, seed::mirror_of};
+use crate::{fetch::open_mirror, git::git, place::Place, prune::remove_tree, record::author, seed::mirror_of};
 use gix::{
     ObjectId,
-    date::Time,
     objs::{
         Commit, Tree,
         tree::{Entry, EntryKind},
@@ -12,6 +11,7 @@ use gix::{
 };
 use host::files::FileError;
 use model::{
+    Reference, Revision,
     export::{BRANCH, Export, PATH, Repository},
     names::RepositoryName,
 };
@@ -52,8 +52,9 @@ fn directory(root: &Path) -> PathBuf {
 pub(crate) fn gather(root: &Path, export: &Export) -> Result<Vec<RepositoryName>, ExportError> {
     let at = directory(root);
     remove(root)?;
+    let of = |one: &Repository| held(&Place::new(root, &one.name), &one.reference, &one.revision);
     let kept: Vec<(&Repository, ObjectId)> =
-        export.repositories.iter().filter_map(|repository| Some((repository, held(root, repository)?))).collect();
+        export.repositories.iter().filter_map(|repository| Some((repository, of(repository)?))).collect();
     if kept.iter().all(|(repository, _)| repository.name != RepositoryName::system()) {
         return Err(ExportError::NoSystem);
     }
@@ -98,11 +99,11 @@ fn remove(root: &Path) -> Result<(), FileError> {
     if at.exists() { remove_tree(&at) } else { Ok(()) }
 }
 
-/// What stands for a repository: the tag that names its commit, because that may be what is signed, or the commit.
-fn held(root: &Path, repository: &Repository) -> Option<ObjectId> {
-    let mirror = open_mirror(&Place::new(root, &repository.name).mirror()).ok()?;
-    let commit = ObjectId::from_hex(repository.revision.as_str().as_bytes()).ok()?;
-    let named = mirror.try_find_reference(repository.reference.as_str()).ok().flatten();
+/// What stands for a commit that was fetched: the tag that names it, because that may be what is signed, or itself.
+pub(crate) fn held(place: &Place, reference: &Reference, revision: &Revision) -> Option<ObjectId> {
+    let mirror = open_mirror(&place.mirror()).ok()?;
+    let commit = ObjectId::from_hex(revision.as_str().as_bytes()).ok()?;
+    let named = mirror.try_find_reference(reference.as_str()).ok().flatten();
     let tag = named.and_then(|named| {
         let target = named.try_id()?.detach();
         let peeled = mirror.find_object(target).ok()?.peel_tags_to_end().ok()?.id;
@@ -117,11 +118,7 @@ fn commit(bare: &gix::Repository, text: &str) -> Result<ObjectId, gix::Error> {
     let entry = Entry { mode: EntryKind::Blob.into(), filename: PATH.into(), oid };
     let tree = bare.write_object(Tree { entries: vec![entry] })?.detach();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let author = gix::actor::Signature {
-        name: "BitBuilder".into(),
-        email: "bitbuilder@localhost".into(),
-        time: Time::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0),
-    };
+    let author = author(seconds);
     let commit = Commit {
         tree,
         parents: std::iter::empty().collect(),

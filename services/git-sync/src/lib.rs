@@ -18,6 +18,7 @@ pub mod looker;
 mod looks;
 mod place;
 mod prune;
+mod push;
 mod quiet;
 mod record;
 mod remotes;

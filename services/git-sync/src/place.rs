@@ -1,7 +1,7 @@
 //! What is held of a repository on disk, and where: `mirror.git`, `checkouts/<revision>` and a record, below a directory
 //! of the repository's name.
 
-use crate::{prune::remove_tree, remotes::Remotes};
+use crate::{prune::remove_tree, push::Pushed, remotes::Remotes};
 use host::files::{self, FileError};
 use interfaces::git_sync::{Fetch, Fetched};
 use model::{
@@ -175,6 +175,19 @@ impl Place {
         let path = self.remotes_path();
         let bytes =
             serde_json::to_vec_pretty(remotes).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
+        files::write_unflushed(&path, &bytes, 0o640).map(drop)
+    }
+
+    /// What was pushed to its push mirror last.
+    pub(crate) fn pushed(&self) -> Option<Pushed> {
+        serde_json::from_slice(&fs::read(self.directory.join("pushed.json")).ok()?).ok()
+    }
+
+    /// Not flushed: who forgets it pushes once more.
+    pub(crate) fn write_pushed(&self, pushed: &Pushed) -> Result<(), FileError> {
+        let path = self.directory.join("pushed.json");
+        let bytes =
+            serde_json::to_vec_pretty(pushed).map_err(|cause| FileError::new("serialise", &path)(cause.into()))?;
         files::write_unflushed(&path, &bytes, 0o640).map(drop)
     }
 

@@ -114,11 +114,7 @@ fn annotate(mirror: &Repository, events: &[Event]) -> Result<bool, gix::Error> {
     }
     let tree = mirror.write_object(Tree { entries: notes.into_values().collect() })?.detach();
     let seconds = events.iter().map(|event| event.at_u_sec / 1_000_000).max().unwrap_or(0);
-    let author = gix::actor::Signature {
-        name: "BitBuilder".into(),
-        email: "bitbuilder@localhost".into(),
-        time: Time::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0),
-    };
+    let author = author(seconds);
     let commit = Commit {
         tree,
         parents: tip.into_iter().collect(),
@@ -131,6 +127,12 @@ fn annotate(mirror: &Repository, events: &[Event]) -> Result<bool, gix::Error> {
     let commit = mirror.write_object(commit)?.detach();
     mirror.reference(NOTES, commit, PreviousValue::Any, "")?;
     Ok(true)
+}
+
+/// Who makes commits here, at this many seconds since 1970.
+pub(crate) fn author(seconds: u64) -> gix::actor::Signature {
+    let time = Time::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
+    gix::actor::Signature { name: "BitBuilder".into(), email: "bitbuilder@localhost".into(), time }
 }
 
 fn object(revision: &Revision) -> Result<ObjectId, gix::Error> {

@@ -12,7 +12,7 @@ use interfaces::{
     Method,
     git_sync::{
         Changed, CheckedOut, Checkout, Error, Export, Exported, Fetch, Fetched, Import, Imported, List, Look, Prune,
-        Record, Repositories, Repository, Sight,
+        Push, Record, Repositories, Repository, Sight,
     },
 };
 use model::{export, names::RepositoryName};
@@ -40,6 +40,8 @@ pub struct Session {
     errands: Errands,
     turns: Turns<RepositoryName>,
     quiet: Quiet,
+    /// Pushes one at a time, and nobody who fetches waits for them.
+    pushing: Turns<RepositoryName>,
     /// Held by the one who exports.
     exporting: Arc<Mutex<()>>,
 }
@@ -48,7 +50,13 @@ impl Session {
     /// A session whose work is done by `errands`.
     #[must_use]
     pub fn new(errands: Errands) -> Self {
-        Self { errands, turns: Turns::default(), quiet: Quiet::default(), exporting: Arc::default() }
+        Self {
+            errands,
+            turns: Turns::default(),
+            quiet: Quiet::default(),
+            pushing: Turns::default(),
+            exporting: Arc::default(),
+        }
     }
 
     /// Fetches a reference into the repository's mirror.
@@ -146,6 +154,23 @@ impl Session {
         Ok(recorded)
     }
 
+    /// Makes another server name a commit.
+    ///
+    /// # Errors
+    /// The commit is not here, the server is away or refuses it, or this host failed.
+    pub async fn push(&self, call: Push) -> Result<Changed, Error> {
+        let (repository, revision) = (call.repository.clone(), call.revision.clone());
+        let _turn = self.pushing.take(&repository).await;
+        if Place::new(&self.errands.root, &repository).pushed().is_some_and(|pushed| pushed.is(&call)) {
+            return Ok(Changed { changed: false });
+        }
+        let pushed = self.errands.push(call).await?;
+        if pushed.changed {
+            info!(%repository, %revision, "pushed");
+        }
+        Ok(pushed)
+    }
+
     /// Writes a bundle of what is held of repositories.
     ///
     /// # Errors
@@ -222,6 +247,7 @@ impl runtime::Session for Session {
             Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
             Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
             Record::NAME => call.answer(|parameters: Record| self.record(parameters)).await,
+            Push::NAME => call.answer(|parameters: Push| self.push(parameters)).await,
             Export::NAME => {
                 call.answer(|wanted: Export| {
                     let into = descriptor(wanted.file_descriptor_index);

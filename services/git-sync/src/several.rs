@@ -138,6 +138,7 @@ impl Errands {
                     fault @ (Error::Failed { .. }
                     | Error::NoSuchRepository { .. }
                     | Error::NoSuchRevision { .. }
+                    | Error::NotPushed { .. }
                     | Error::RefusedBundle { .. }),
                 ) => return Err(fault),
             }

@@ -79,6 +79,7 @@ fn status(tenant: &str) -> TenantStatus {
         unconverged: Some("secret".into()),
         unreachable: Some("secret".into()),
         remotes: vec![],
+        push_mirror: None,
         floor: Some("c".repeat(40).parse().unwrap()),
         floor_lost: true,
         unreachable_count: 4711,

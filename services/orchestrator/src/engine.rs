@@ -8,6 +8,7 @@ use crate::{
     manager::Boot,
     observe::Overview,
     polling::Polling,
+    push::Pushes,
     record::is_final,
     remotes::Remotes,
     status,
@@ -56,6 +57,7 @@ pub struct Common {
     pub(crate) unwritten: Due,
     pub(crate) untold: Due,
     pub(crate) remotes: Remotes,
+    pub(crate) pushes: Pushes,
     pub(crate) turns: Turns,
     pub(crate) system_turn: tokio::sync::Mutex<()>,
     pub(crate) parallel: Semaphore,
@@ -118,6 +120,7 @@ impl Engine {
             unwritten: Due::default(),
             untold: Due::default(),
             remotes: Remotes::default(),
+            pushes: Pushes::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
             parallel: Semaphore::new(PARALLEL),
@@ -160,6 +163,7 @@ impl Engine {
                 known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.boot()));
             }
             engine.reconcile_all(known).await;
+            engine.keep_all_in_step();
             let sync = async {
                 if engine.store.memory().host.url.is_some() {
                     // Who restarts this service is no reason to ask a server again that is left alone; who boots the host is.
@@ -295,7 +299,7 @@ impl Common {
             let status = {
                 let memory = self.store.memory();
                 let entry = memory.host.registry.iter().find(|entry| entry.name == *tenant);
-                status::tenant(tenant, &ledger, entry, self.remotes_of(tenant))
+                status::tenant(tenant, &ledger, entry, self.servers_of(tenant))
             };
             let _unheard = self.changes.send(status);
         }
@@ -350,7 +354,7 @@ impl Common {
         let shown = memory.tenants.iter().filter(|(name, ledger)| ledger.registered && concerns(name));
         let entries: HashMap<&TenantName, _> = memory.host.registry.iter().map(|entry| (&entry.name, entry)).collect();
         let status = |(name, ledger): (&TenantName, &TenantLedger)| {
-            status::tenant(name, ledger, entries.get(name).copied(), self.remotes_of(name))
+            status::tenant(name, ledger, entries.get(name).copied(), self.servers_of(name))
         };
         shown.map(status).collect()
     }

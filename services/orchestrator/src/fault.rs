@@ -96,6 +96,7 @@ impl Blame for git_sync::Error {
             | Self::NoSuchRevision { .. }
             | Self::RepositoryUnreachable { .. }
             | Self::NoSuchReference { .. }
+            | Self::NotPushed { .. }
             | Self::RefusedBundle { .. }
             | Self::Failed { .. } => false,
         }

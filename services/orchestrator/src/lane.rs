@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// How long the whole of it may take: looking, fetching and checking out.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A server that fails only after this long has not answered.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Fetches and checks out when there is a place with the repository's servers.

@@ -17,6 +17,7 @@ mod observe;
 mod pause;
 mod polling;
 mod preview;
+mod push;
 mod reconcile;
 mod record;
 mod registry;

@@ -9,7 +9,9 @@ use crate::{
     store::now_usec,
 };
 use interfaces::tenant as instance;
-use model::{DesiredTenant, TenantName, identity::Slot, observed::ObservedTenant, progress::TenantState};
+use model::{
+    DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
+};
 use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -79,8 +81,9 @@ impl Engine {
                 Ok(changed) => {
                     self.recovered(tenant);
                     self.remember(tenant, TenantLedger::settle);
-                    // Where many are looked at and nothing is done, nothing is to be let go of either.
+                    // Where many are looked at and nothing is done, nothing is to be let go of or pushed either.
                     if changed || !together {
+                        self.keep_in_step(&RepositoryName::from(tenant));
                         self.prune(tenant).await;
                     }
                     false

@@ -114,6 +114,7 @@ impl Engine {
         changed.sort();
         changed.dedup();
         self.keep_floors(&[]);
+        self.keep_in_step(&RepositoryName::system());
         self.poll().await;
         changed
     }

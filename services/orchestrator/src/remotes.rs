@@ -2,13 +2,23 @@
 //! repository's.
 
 use crate::engine::{Common, Engine};
-use interfaces::git_sync::{self, Fetch, Fetched, List};
-use model::{Mirrors, Remote, RemoteState, RepositoryUrl, names::RepositoryName, registry::Registration};
+use interfaces::{
+    git_sync::{self, Fetch, Fetched, List},
+    orchestrator::PushMirror,
+};
+use model::{Mirrors, Remote, RemoteState, RepositoryUrl, TenantName, names::RepositoryName, registry::Registration};
 use runtime::client::CallError;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+
+/// How a repository's servers are doing.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    pub(crate) remotes: Vec<Remote>,
+    pub(crate) push_mirror: Option<PushMirror>,
+}
 
 /// What the last look at each repository found of its servers. Not remembered: git-sync does, and every look asks it.
 #[derive(Debug, Default)]
@@ -71,9 +81,14 @@ impl Common {
         refused.filter(|_| !first).map(|remote| format!(", as its mirror {} shows it,", remote.url)).unwrap_or_default()
     }
 
-    /// How a tenant's servers are doing.
-    pub(crate) fn remotes_of(&self, tenant: &model::TenantName) -> Vec<Remote> {
-        self.remotes.of(&RepositoryName::from(tenant))
+    /// How a tenant's servers are doing: those that it comes from, and the one that it goes to.
+    pub(crate) fn servers_of(&self, tenant: &TenantName) -> Servers {
+        self.servers(&RepositoryName::from(tenant))
+    }
+
+    /// The same of a repository.
+    pub(crate) fn servers(&self, repository: &RepositoryName) -> Servers {
+        Servers { remotes: self.remotes.of(repository), push_mirror: self.pushes.of(repository) }
     }
 }
 

@@ -16,7 +16,7 @@ use interfaces::{
         Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
-use model::{Mirrors, Reference, TenantName, names::RepositoryName};
+use model::{Mirrors, PushUrl, Reference, TenantName, names::RepositoryName};
 use runtime::{Answer, Call, session::Continues};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::info;
@@ -40,12 +40,15 @@ impl Session {
         let known = !self.engine.store.memory().tenants.is_empty();
         let addresses = [&wanted.url].into_iter().chain(wanted.mirrors.iter().flat_map(Mirrors::as_slice));
         let copy = self.engine.floors.recall(&RepositoryName::system(), addresses, &reference);
+        let kept = wanted.force != Some(true);
+        let push_mirror = |before: &Option<PushUrl>| wanted.push_mirror.clone().or(before.clone().filter(|_| kept));
         let changed = self.engine.store.change_host(|host| match &host.url {
             Some(url)
                 if *url == wanted.url
                     && host.reference.as_ref() == Some(&reference)
                     && host.trust == wanted.trust
                     && wanted.mirrors.as_ref().is_none_or(|mirrors| *mirrors == host.mirrors)
+                    && push_mirror(&host.push_mirror) == host.push_mirror
                     && (host.revision.is_some() || host.floor == copy) =>
             {
                 Ok(false)
@@ -71,6 +74,7 @@ impl Session {
                 }
                 host.url = Some(wanted.url.clone());
                 host.mirrors = mirrors;
+                host.push_mirror = push_mirror(&host.push_mirror);
                 host.reference = Some(reference.clone());
                 host.trust.clone_from(&wanted.trust);
                 host.back_off.reached();
@@ -131,7 +135,7 @@ impl Session {
     fn describe(&self) -> Host {
         let memory = self.engine.store.memory();
         let registered = memory.tenants.values().filter(|ledger| ledger.registered).count();
-        Host { host: status::host(&memory.host, registered, self.engine.remotes.of(&RepositoryName::system())) }
+        Host { host: status::host(&memory.host, registered, self.engine.servers(&RepositoryName::system())) }
     }
 
     fn list(&self, wanted: &List) -> Result<Vec<TenantStatus>, Error> {

@@ -1,9 +1,9 @@
 //! What is remembered, as callers see it.
 
-use crate::store::HostLedger;
+use crate::{remotes::Servers, store::HostLedger};
 use interfaces::orchestrator::{HostStatus, Limit, TenantStatus};
 use model::{
-    Limits, Remote, TenantName,
+    Limits, TenantName,
     policy::{self, Policy},
     registry::Registration,
 };
@@ -13,7 +13,7 @@ pub(crate) fn tenant(
     name: &TenantName,
     ledger: &TenantLedger,
     entry: Option<&Registration>,
-    remotes: Vec<Remote>,
+    servers: Servers,
 ) -> TenantStatus {
     let shown = ledger.target.as_ref().or(ledger.verified.as_ref());
     TenantStatus {
@@ -33,7 +33,8 @@ pub(crate) fn tenant(
         },
         unconverged: ledger.unconverged.clone(),
         unreachable: ledger.unreachable.clone(),
-        remotes,
+        remotes: servers.remotes,
+        push_mirror: servers.push_mirror,
         floor: ledger.bound().cloned(),
         floor_lost: ledger.floor_lost,
         unreachable_count: ledger.back_off.count(),
@@ -59,7 +60,7 @@ fn limits(policy: &Policy, limits: &Limits) -> Vec<Limit> {
     found.into_iter().flatten().collect()
 }
 
-pub(crate) fn host(ledger: &HostLedger, tenants: usize, remotes: Vec<Remote>) -> HostStatus {
+pub(crate) fn host(ledger: &HostLedger, tenants: usize, servers: Servers) -> HostStatus {
     HostStatus {
         url: ledger.url.clone(),
         reference: ledger.reference.clone(),
@@ -67,7 +68,8 @@ pub(crate) fn host(ledger: &HostLedger, tenants: usize, remotes: Vec<Remote>) ->
         revision: ledger.revision.clone(),
         reason: ledger.reason.clone(),
         unreachable: ledger.unreachable.clone(),
-        remotes,
+        remotes: servers.remotes,
+        push_mirror: servers.push_mirror,
         floor_lost: ledger.floor_lost,
         unreachable_count: ledger.back_off.count(),
         next_look_u_sec: ledger.back_off.until_usec(),
@@ -102,8 +104,8 @@ mod tests {
         let system = System::read("system", &Files).unwrap();
         let ledger =
             HostLedger { not_in_effect: model::admission::system_not_in_effect(&system), ..HostLedger::default() };
-        assert_eq!(host(&ledger, 0, Vec::new()).not_in_effect, ["maintenance"]);
+        assert_eq!(host(&ledger, 0, Servers::default()).not_in_effect, ["maintenance"]);
         let before: HostLedger = serde_json::from_str("{}").unwrap();
-        assert!(host(&before, 0, Vec::new()).not_in_effect.is_empty());
+        assert!(host(&before, 0, Servers::default()).not_in_effect.is_empty());
     }
 }

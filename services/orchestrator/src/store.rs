@@ -2,8 +2,8 @@
 
 use host::files::{self, FileError};
 use model::{
-    Mirrors, Noticing, Reference, RepositoryUrl, Revision, TenantName, notification::Target, registry::Registration,
-    signer::Trust,
+    Mirrors, Noticing, PushUrl, Reference, RepositoryUrl, Revision, TenantName, notification::Target,
+    registry::Registration, signer::Trust,
 };
 use planner::{BackOff, TenantLedger};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +23,8 @@ pub(crate) struct HostLedger {
     pub(crate) url: Option<RepositoryUrl>,
     /// Where else it is.
     pub(crate) mirrors: Mirrors,
+    /// Where each commit that is followed is pushed to.
+    pub(crate) push_mirror: Option<PushUrl>,
     /// Which of its references counts.
     pub(crate) reference: Option<Reference>,
     /// The commit that the reference names.

@@ -89,6 +89,7 @@ mod tests {
             reason: None,
             unreachable: None,
             remotes: Vec::new(),
+            push_mirror: None,
             floor_lost: false,
             unreachable_count: 0,
             next_look_u_sec: None,
@@ -113,7 +114,7 @@ mod tests {
         let with = |state: &str, unreachable: Option<&str>, suspended: Option<u64>| -> TenantStatus {
             serde_json::from_value(serde_json::json!({
                 "tenant": "web", "state": state, "wanted": null, "verified": null, "generation": 1, "sinceUSec": 0,
-                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "remotes": [], "floor": null, "floorLost": false,
+                "address": null, "forwards": [], "reason": null, "unconverged": null, "unreachable": unreachable, "remotes": [], "pushMirror": null, "floor": null, "floorLost": false,
                 "unreachableCount": 0, "nextLookUSec": null,
                 "notInEffect": [], "plan": [], "suspendedSinceUSec": suspended, "limits": [],
             }))

@@ -6,7 +6,7 @@ use interfaces::{
     orchestrator::{Describe, Error, Floor, SetRepository},
 };
 use model::{
-    Mirrors, Reference, RepositoryUrl,
+    Mirrors, PushUrl, Reference, RepositoryUrl,
     export::{self, Export},
     signer::{self, Signer, SignerName, Trust},
 };
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// they are.
     #[arg(long, value_name = "URL")]
     mirror: Vec<RepositoryUrl>,
+    /// Where each commit of it that is followed is pushed to: ssh://USER@HOST/PATH. Left out, it stays as it is.
+    #[arg(long, value_name = "URL")]
+    push_mirror: Option<PushUrl>,
     /// Which of its references counts.
     #[arg(long, value_name = "REF", default_value = "refs/heads/main")]
     reference: Reference,
@@ -49,13 +52,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
-    let Arguments { repository, bundle, mirror, reference, signers, force } = words;
+    let Arguments { repository, bundle, mirror, push_mirror, reference, signers, force } = words;
     let trust = trust(&signers)?;
     let set = match (bundle, repository) {
-        (Some(bundle), _) => from_bundle(services, &bundle, trust, force).await?,
+        (Some(bundle), _) => SetRepository { push_mirror, ..from_bundle(services, &bundle, trust, force).await? },
         (None, Some(url)) => {
             let (mirrors, reference) = (mirrors(&url, mirror, force)?, Some(reference));
-            SetRepository { url, mirrors, reference, trust, force: Some(force), floors: None }
+            SetRepository { url, mirrors, push_mirror, reference, trust, force: Some(force), floors: None }
         }
         (None, None) => return Err("--repository or --bundle says what is followed".into()),
     };
@@ -93,7 +96,7 @@ async fn from_bundle(
     let system = export.system().ok_or("the bundle has no system repository")?;
     let (url, mirrors, reference) = (system.url.clone(), Some(system.mirrors.clone()), Some(system.reference.clone()));
     let trust = trust.or_else(|| export.trust.clone());
-    Ok(SetRepository { url, mirrors, reference, trust, force: Some(force), floors })
+    Ok(SetRepository { url, mirrors, push_mirror: None, reference, trust, force: Some(force), floors })
 }
 
 /// What is said of mirrors: nothing, unless some are named or all is said anew.

@@ -37,5 +37,5 @@ pub use names::{ExtensionName, ImageName, TenantName, UnitName};
 pub use network::{Forward, MacAddress, NetworkSpec, Protocol};
 pub use noticing::Noticing;
 pub use remote::{Mirrors, Remote, RemoteState};
-pub use repository::{Reference, RepositoryUrl, Revision};
+pub use repository::{PushUrl, Reference, RepositoryUrl, Revision};
 pub use size::Size;

@@ -9,7 +9,7 @@ use crate::{
     path,
     policy::{Limits, Policy, PolicyFile, PolicyName},
     remote::Mirrors,
-    repository::{Reference, RepositoryUrl},
+    repository::{PushUrl, Reference, RepositoryUrl},
     signer::Trust,
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ record! {
         repository: RepositoryUrl,
         /// Where else it is, for the time in which that server does not answer; at most 8, asked in this order.
         mirrors: Mirrors,
+        /// Where each commit of it that held is pushed to, over SSH.
+        push_mirror as "pushMirror": Option<PushUrl>,
         /// Which of its references counts; refs/heads/main if nothing is said.
         reference: Reference = Reference::main(),
         /// Its policy: policies/NAME.json.
@@ -57,6 +59,9 @@ pub struct Registration {
     /// Where else it is.
     #[serde(default)]
     pub mirrors: Mirrors,
+    /// Where each commit that held is pushed to.
+    #[serde(default)]
+    pub push_mirror: Option<PushUrl>,
     /// Which of its references counts.
     pub reference: Reference,
     /// What it may ask for.
@@ -73,7 +78,16 @@ impl Registration {
     pub fn unregistered(name: TenantName, repository: RepositoryUrl) -> Self {
         let (reference, policy) = (Reference::main(), Policy::built_in());
         let mirrors = Mirrors::default();
-        Self { name, repository, mirrors, reference, policy, trust: None, place: "nowhere".to_owned() }
+        Self {
+            name,
+            repository,
+            mirrors,
+            push_mirror: None,
+            reference,
+            policy,
+            trust: None,
+            place: "nowhere".to_owned(),
+        }
     }
 }
 
@@ -128,6 +142,7 @@ pub fn resolve(
             name: entry.name.clone(),
             repository: entry.repository.clone(),
             mirrors: entry.mirrors.clone(),
+            push_mirror: entry.push_mirror.clone(),
             reference: entry.reference.clone(),
             policy,
             trust: None,

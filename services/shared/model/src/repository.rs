@@ -69,6 +69,28 @@ fn is_word(text: &str) -> bool {
 }
 
 checked_text!(
+    /// Where a repository is pushed to: over SSH, whose keys are files that Git is not told the content of.
+    PushUrl,
+    "an address to push to",
+    "ssh://USER@HOST[:PORT]/PATH",
+    |text| text.starts_with("ssh://") && text.contains('@') && text.parse::<RepositoryUrl>().is_ok()
+);
+
+impl PushUrl {
+    /// The server that is pushed to.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        RepositoryUrl(self.0.clone()).server()
+    }
+
+    /// The server as a part of a file's name: `HOST`, with `+PORT` if that is not SSH's usual one.
+    #[must_use]
+    pub fn server_label(&self) -> Option<String> {
+        RepositoryUrl(self.0.clone()).server_label()
+    }
+}
+
+checked_text!(
     /// A full reference name: a branch or a tag (git-check-ref-format(1)).
     Reference,
     "a reference",
