@@ -75,22 +75,28 @@ fn a_host_that_lost_everything_starts_from_one_file() -> Result<()> {
     assert!(refuse("sed 's,export/web,export/db,' host.bundle > bad.bundle")?.contains("names web"));
     assert!(refuse("mkfifo fifo && ln -sf fifo bad.bundle && (sleep 5 > fifo &)")?.contains("no regular file"));
     scene.must("rm /root/bad.bundle")?;
-    // Of somebody else's making: the signature says so, and nothing of it runs.
-    scene.must(
+    // Of somebody else's making, who wants no signatures: those count that were given, and nothing of it runs.
+    let evil = scene.must(
         "cd /root/export && git config user.name Eve && git config user.email eve@example.org && git fetch --quiet /root/host.bundle 'refs/bitbuilder/export/*:refs/bitbuilder/export/*'
-         git checkout --quiet --detach refs/bitbuilder/export/system && git commit --quiet --allow-empty --message=Evil && evil=$(git rev-parse HEAD)
-         was=$(git rev-parse refs/bitbuilder/export/system) && git update-ref refs/bitbuilder/export/system $evil
-         git checkout --quiet export && sed -i \"s/$was/$evil/\" export.json && git commit --quiet --all --message=Evil
-         git bundle create --quiet /root/evil.bundle export refs/bitbuilder/export/system refs/bitbuilder/export/web",
+         git checkout --quiet --detach refs/bitbuilder/export/system && git commit --quiet --allow-empty --message=Evil && git rev-parse HEAD",
     )?;
-    scene.must("bitbuilder init --bundle /root/evil.bundle")?;
+    let mut lies = said;
+    (lies["trust"], lies["repositories"][0]["revision"]) = (Value::Null, json!(evil.trim()));
+    scene.must(&format!(
+        "cd /root/export && git update-ref refs/bitbuilder/export/system {evil} git checkout --quiet export
+         cat > export.json <<'LIES'\n{lies}\nLIES
+         git commit --quiet --all --message=Evil
+         git bundle create --quiet /root/evil.bundle export refs/bitbuilder/export/system refs/bitbuilder/export/web",
+    ))?;
+    scene.must("bitbuilder init --bundle /root/evil.bundle --signers /srv/alice.pub")?;
     assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
     let refused = scene.must("bitbuilder status")?;
     assert!(refused.contains("not signed"), "{refused}");
     assert_eq!(scene.must("bitbuilder list")?, "");
 
     // The true one takes its place.
-    scene.must("bitbuilder init --bundle /root/host.bundle --force")?;
+    let followed = scene.must("bitbuilder init --bundle /root/host.bundle --force")?;
+    assert!(followed.contains("a signature of alice, whose keys the file names"), "{followed}");
     scene.await_status(&format!("\"verified\":\"{second}\""))?;
     let status = scene.expect_state("web", "verified")?;
     assert_eq!((&status["floor"], &status["remotes"][0]["state"]), (&json!(second), &json!("away")));

@@ -54,6 +54,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     let Arguments { repository, bundle, mirror, push_mirror, reference, signers, force } = words;
     let trust = trust(&signers)?;
+    let from_file = bundle.is_some() && trust.is_none();
     let set = match (bundle, repository) {
         (Some(bundle), _) => SetRepository { push_mirror, ..from_bundle(services, &bundle, trust, force).await? },
         (None, Some(url)) => {
@@ -69,8 +70,21 @@ pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Resu
         return Ok(0);
     }
     let said = if changed { "This host now follows" } else { "This host follows already" };
-    output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n"))?;
+    let signers = if from_file { format!("{}\n", named_by_the_file(set.trust.as_ref())) } else { String::new() };
+    output::text(&format!("{said} {repository}. See what becomes of it: bitbuilder status --watch\n{signers}"))?;
     Ok(0)
+}
+
+/// Whose signature counts by a bundle's own word, which is for a person to judge.
+fn named_by_the_file(trust: Option<&Trust>) -> String {
+    let Some(Trust { signers, .. }) = trust else {
+        return "The file names no signers: what anybody puts into the repository is followed.".to_owned();
+    };
+    let names: Vec<&str> = signers.iter().map(|signer| signer.name.as_str()).collect();
+    format!(
+        "Its commits need a signature of {}, whose keys the file names; --signers names others.",
+        names.join(" or ")
+    )
 }
 
 /// Hands a bundle over, and says what it says.
