@@ -177,7 +177,7 @@ fn whoever_floods_costs_nothing_and_hurts_nobody() -> Result<()> {
     scene.must("timeout 60 tail --pid=$(cat /run/loris.pid) -f /dev/null")?;
     assert_eq!(scene.must("cat /run/loris")?, "True True\n");
 
-    // A thousand wrong secrets: a few are read, the others are told when it is worth while.
+    // A thousand wrong secrets: who sent them is told when it is worth while, and heard if he knows the right one.
     let statuses = tools(
         &scene,
         "curl --silent --parallel --parallel-max 20 --output /dev/null --write-out '%{http_code}%header{retry-after}\\n' \
@@ -189,6 +189,7 @@ fn whoever_floods_costs_nothing_and_hurts_nobody() -> Result<()> {
     };
     assert!((30..100).contains(&count("404")) && count("4291") > 800, "{statuses}");
     assert_eq!(tools(&scene, &from("127.0.0.8"))?, "202");
+    assert_eq!(tools(&scene, &from("127.0.0.9"))?, "202");
     let lines = scene.must("journalctl --quiet --boot -u bitbuilder-webhook.service | grep -c refused: || true")?;
     assert!(lines.trim().parse::<u32>()? <= 20, "{lines} lines about refusals");
     let used = scene.must("pid=$(systemctl show -p MainPID --value bitbuilder-webhook.service); awk '/VmHWM/{print $2}' /proc/$pid/status; cut -d' ' -f14,15 /proc/$pid/stat")?;
