@@ -130,6 +130,7 @@ fn units() -> BTreeMap<String, String> {
     let folder = fs::read_dir(root().join("units")).unwrap();
     folder
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap()))
         .collect()
 }
