@@ -127,3 +127,58 @@ fn a_lost_ledger_is_no_way_back() -> Result<()> {
     scene.must("test -e /var/lib/bitbuilder-floors/web.json && test -e /var/lib/bitbuilder-floors/system.json")?;
     Ok(())
 }
+
+#[test]
+fn a_history_belongs_to_its_address_whatever_comes_between() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    let (web, other) = (scene.repository("web")?, scene.repository("other")?);
+    let files = [
+        ("metadata.json", manifest("web", &["a.service"], &json!({}))),
+        ("units/a.service", service("sleep infinity")),
+    ];
+    let files = files.each_ref().map(|(path, content)| (*path, content.as_str()));
+    let first = web.commit("First", &files)?;
+    let theirs = other.commit("Theirs", &files)?;
+    let system = scene.follow(&[Registration::new("web")])?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    let register = |repository: Option<&str>| -> Result<i32> {
+        let at = |name: &str| json!({ "name": "web", "repository": format!("git://127.0.0.1/{name}") });
+        let tenants: Vec<_> = repository.into_iter().map(at).collect();
+        let registry = json!({ "version": "1.0", "tenants": tenants }).to_string();
+        system.commit("Registered otherwise", &[("tenants/registry.json", &registry)])?;
+        Ok(scene.bitbuilder(&["sync", "--wait"])?.code)
+    };
+    let runs = || Ok::<_, anyhow::Error>(scene.host.sh("machinectl show web")?.success());
+
+    // The process ends when it has written down what the registry says now, and nothing else.
+    let units = "bitbuilder-orchestrator.socket bitbuilder-orchestrator.service";
+    let host = "/var/lib/bitbuilder/orchestrator/host.json";
+    scene.must(&format!(
+        "systemctl stop {units}
+         jq '.registry[0].repository = \"git://127.0.0.1/other\"' {host} > /srv/host.json && cp /srv/host.json {host}
+         systemctl start {units}"
+    ))?;
+    assert_eq!(register(Some("other"))?, 0);
+    let moved = scene.expect_state("web", "verified")?;
+    assert_eq!((&moved["verified"], &moved["floor"]), (&json!(theirs), &json!(theirs)));
+
+    // Who leaves and comes back as somebody else starts with nothing of the former.
+    register(None)?;
+    assert!(!runs()?);
+    register(Some("absent"))?;
+    let pending = scene.expect_state("web", "pending")?;
+    assert_eq!((&pending["verified"], &pending["floor"]), (&json!(null), &json!(null)));
+    assert!(!runs()?, "the former repository's software was started");
+    assert_eq!(register(Some("web"))?, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first));
+
+    // Neither a detour nor a leave leads back behind what held.
+    let second = web.commit("Second", &[("note", "2")])?;
+    assert_eq!(scene.sync("web")?.code, 0);
+    web.git("reset --quiet --hard HEAD~1 && git push --quiet --force origin HEAD:main")?;
+    register(Some("absent"))?;
+    register(None)?;
+    assert_eq!(register(Some("web"))?, 3);
+    assert_eq!(scene.expect_state("web", "refused")?["floor"], json!(second));
+    Ok(())
+}

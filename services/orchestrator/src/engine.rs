@@ -157,6 +157,8 @@ impl Engine {
         }
         let engine = self.clone();
         tokio::spawn(async move {
+            // A kill may have come after the registry was written and before what follows from it was.
+            engine.register();
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
             engine.keep_floors(&known);
             if booted {

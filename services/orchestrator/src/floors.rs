@@ -2,7 +2,8 @@
 //! take an older state of a repository for its next one.
 
 use host::files::{self, FileError};
-use model::{Reference, RepositoryUrl, Revision, names::RepositoryName};
+use model::{Mirrors, Reference, RepositoryUrl, Revision, names::RepositoryName};
+use planner::Origin;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -79,6 +80,12 @@ impl Floors {
         // Another address has another history.
         let holds = |floor: &Floor| floor.reference == *reference && urls.any(|url| *url == floor.url);
         self.read(repository).filter(holds).map(|floor| floor.revision)
+    }
+
+    /// Whose history a copy is about, if there is one.
+    pub(crate) fn origin(&self, repository: &RepositoryName) -> Option<Origin> {
+        let Floor { url, reference, .. } = self.read(repository)?;
+        Some(Origin { repository: url, mirrors: Mirrors::default(), reference })
     }
 
     fn read(&self, repository: &RepositoryName) -> Option<Floor> {

@@ -2,16 +2,15 @@
 
 use crate::{
     engine::{Cause, Engine, Look},
-    remotes,
     store::{HostLedger, now_usec},
     sync::{Unusable, in_full},
     tell,
 };
 use host::worktree::WorkTree;
 use interfaces::git_sync;
-use model::{Reference, TenantName, names::RepositoryName, registry::Registration, tree::System};
-use planner::TenantLedger;
-use std::collections::{BTreeMap, BTreeSet};
+use model::{Reference, Revision, TenantName, names::RepositoryName, registry::Registration, tree::System};
+use planner::{Origin, TenantLedger};
+use std::collections::HashMap;
 use tracing::{info, warn};
 
 impl Engine {
@@ -51,7 +50,6 @@ impl Engine {
             },
             Err(unusable) => Err(unusable),
         };
-        let (mut moved, mut redirected) = (Vec::new(), Vec::new());
         let before = self.store.memory().host.clone();
         let remembered = self.store.change_host(|host| match read {
             Ok((revision, system)) => {
@@ -63,12 +61,7 @@ impl Engine {
                 if host.revision.as_ref() != Some(&revision) {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }
-                let mut changed = Vec::new();
-                if host.registry != entries {
-                    changed = concerned(&host.registry, &entries);
-                    moved = differing(&host.registry, &entries, |old, new| !remotes::is_one(old, new));
-                    redirected = differing(&host.registry, &entries, |old, new| old.reference != new.reference);
-                }
+                let changed = concerned(&host.registry, &entries);
                 host.wanted = Some(revision.clone());
                 let before = host.revision.replace(revision);
                 host.floor_lost &= before.is_none() || before == host.revision;
@@ -104,12 +97,6 @@ impl Engine {
         let told = |host: &HostLedger| (host.revision.clone(), host.wanted.clone(), host.reason.clone());
         let told = planner::history::of_registry(&told(&before), told(&after), now_usec());
         self.note(&RepositoryName::system(), told.as_slice());
-        moved.iter().for_each(|tenant| self.remember(tenant, |ledger, _| ledger.moved()));
-        for tenant in &redirected {
-            self.remember(tenant, |ledger, _| {
-                ledger.accept_history();
-            });
-        }
         changed.extend(self.register());
         changed.sort();
         changed.dedup();
@@ -119,51 +106,62 @@ impl Engine {
         changed
     }
 
-    /// Makes the ledger know the registry's tenants. Returns those that it did not know as they are. Who knows of no
-    /// registry says of nobody that he left.
+    /// Makes the ledger know the registry's tenants, and whose each memory is. Returns those that it did not know as they are.
+    /// Who knows of no registry says of nobody that he left.
     pub(crate) fn register(&self) -> Vec<TenantName> {
-        let (registered, known): (BTreeSet<TenantName>, BTreeMap<TenantName, bool>) = {
+        let (unknown, differing) = {
             let memory = self.store.memory();
             if memory.host.revision.is_none() {
                 return Vec::new();
             }
-            (
-                memory.registered.clone(),
-                memory.tenants.iter().map(|(name, ledger)| (name.clone(), ledger.registered)).collect(),
-            )
+            let entries: HashMap<_, _> = memory.host.registry.iter().map(|entry| (&entry.name, entry)).collect();
+            let unknown = entries.values().filter(|entry| !memory.tenants.contains_key(&entry.name));
+            let unknown: Vec<Registration> = unknown.map(|entry| (*entry).clone()).collect();
+            let differs = |(name, ledger): &(&TenantName, &TenantLedger)| match entries.get(name) {
+                Some(entry) => !ledger.registered || ledger.origin.is_none() || !ledger.is_of(entry),
+                None => ledger.registered,
+            };
+            let differing = memory.tenants.iter().filter(differs);
+            let differing = differing.map(|(name, _)| (name.clone(), entries.get(name).map(|entry| (*entry).clone())));
+            (unknown, differing.collect::<Vec<_>>())
         };
         let mut changed = Vec::new();
-        for name in &registered {
-            if !known.contains_key(name) {
-                changed.push(name.clone());
-                match self.store.remember(name, self.unknown(name)) {
-                    Ok(()) => self.note(&RepositoryName::from(name), &[planner::history::registered(now_usec())]),
-                    Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
-                }
+        for entry in unknown {
+            let name = entry.name.clone();
+            match self.store.remember(&name, self.unknown(&entry)) {
+                Ok(()) => self.note(&RepositoryName::from(&name), &[planner::history::registered(now_usec())]),
+                Err(error) => warn!(tenant = %name, "{}", runtime::chain(&error)),
             }
+            changed.push(name);
         }
-        for (name, was) in known {
-            let is = registered.contains(&name);
-            if is != was {
-                if let Err(error) = self.change(&name, |ledger, _| ledger.register(is)) {
-                    warn!(tenant = %name, "{}", runtime::chain(&error));
+        for (name, entry) in differing {
+            self.remember(&name, |ledger, now| {
+                if let Some(entry) = &entry {
+                    if ledger.origin.is_none() && !ledger.registered {
+                        // An older version did not write down whose it is; what is kept beside the ledger says so.
+                        ledger.origin = self.floors.origin(&RepositoryName::from(&name));
+                    }
+                    ledger.belongs_to(&Origin::of(entry), || self.recall(entry), now);
                 }
-                changed.push(name);
-            }
+                ledger.register(entry.is_some());
+            });
+            changed.push(name);
         }
         changed
     }
 
+    /// How far the history of an entry's repository had come, if a copy says so.
+    fn recall(&self, entry: &Registration) -> Option<Revision> {
+        let addresses = entry.mirrors.beside(&entry.repository);
+        self.floors.recall(&RepositoryName::from(&entry.name), addresses, &entry.reference)
+    }
+
     /// A tenant that the ledger does not know, and may have known once.
-    fn unknown(&self, name: &TenantName) -> TenantLedger {
+    fn unknown(&self, entry: &Registration) -> TenantLedger {
         let mut ledger = TenantLedger::new(now_usec());
-        let entry = self.store.memory().host.registry.iter().find(|entry| entry.name == *name).cloned();
-        if let Some(Registration { repository, mirrors, reference, .. }) = entry {
-            let addresses = mirrors.beside(&repository);
-            ledger.floor = self.floors.recall(&RepositoryName::from(name), addresses, &reference);
-        }
+        (ledger.origin, ledger.floor) = (Some(Origin::of(entry)), self.recall(entry));
         if let Some(floor) = &ledger.floor {
-            warn!(tenant = %name, "the ledger had forgotten it; it goes on from {floor}");
+            warn!(tenant = %entry.name, "the ledger had forgotten it; it goes on from {floor}");
         }
         ledger
     }
@@ -174,14 +172,4 @@ fn concerned(before: &[Registration], after: &[Registration]) -> Vec<TenantName>
     let gone = before.iter().filter(|old| !after.contains(old));
     let new = after.iter().filter(|new| !before.contains(new));
     gone.chain(new).map(|entry| entry.name.clone()).collect()
-}
-
-/// The tenants that were and are registered, and whose entries differ in this way.
-fn differing(
-    before: &[Registration],
-    after: &[Registration],
-    differ: fn(&Registration, &Registration) -> bool,
-) -> Vec<TenantName> {
-    let differs = |old: &&Registration| after.iter().any(|new| new.name == old.name && differ(old, new));
-    before.iter().filter(differs).map(|entry| entry.name.clone()).collect()
 }

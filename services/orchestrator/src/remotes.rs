@@ -1,12 +1,11 @@
-//! The servers of each repository that has several: what the last look found of them, and whether two addresses are one
-//! repository's.
+//! The servers of each repository that has several: what the last look found of them.
 
 use crate::engine::{Common, Engine};
 use interfaces::{
     git_sync::{self, Fetch, Fetched, List},
     orchestrator::PushMirror,
 };
-use model::{Mirrors, Remote, RemoteState, RepositoryUrl, TenantName, names::RepositoryName, registry::Registration};
+use model::{Remote, RemoteState, TenantName, names::RepositoryName};
 use runtime::client::CallError;
 use std::{
     collections::HashMap,
@@ -39,16 +38,6 @@ impl Remotes {
             known.insert(repository.clone(), remotes);
         }
     }
-}
-
-/// Whether an entry's repository is the one that it was, at its address or at a mirror's: what held there still counts.
-pub(crate) fn is_one(before: &Registration, after: &Registration) -> bool {
-    moves_within(&before.repository, &before.mirrors, &after.repository, &after.mirrors)
-}
-
-/// Whether a repository that was at `from` and its mirrors is the one that is now at `to` and its mirrors.
-pub(crate) fn moves_within(from: &RepositoryUrl, mirrors: &Mirrors, to: &RepositoryUrl, after: &Mirrors) -> bool {
-    mirrors.lead(from, to) || after.lead(to, from)
 }
 
 impl Engine {
@@ -89,25 +78,5 @@ impl Common {
     /// The same of a repository.
     pub(crate) fn servers(&self, repository: &RepositoryName) -> Servers {
         Servers { remotes: self.remotes.of(repository), push_mirror: self.pushes.of(repository) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mirror_that_takes_the_repositorys_place_has_its_history() {
-        let entry = |repository: &str, mirrors: &[&str]| {
-            let urls: Vec<RepositoryUrl> = mirrors.iter().map(|url| url.parse().unwrap()).collect();
-            let plain = Registration::unregistered("web".parse().unwrap(), repository.parse().unwrap());
-            Registration { mirrors: urls.try_into().unwrap(), ..plain }
-        };
-        let before = entry("git://a/web", &["git://b/web"]);
-        assert!(is_one(&before, &entry("git://b/web", &[])));
-        assert!(is_one(&before, &entry("git://c/web", &["git://a/web"])));
-        assert!(is_one(&before, &entry("git://a/web", &["git://c/web"])));
-        assert!(!is_one(&before, &entry("git://c/web", &["git://b/web"])));
-        assert!(!is_one(&before, &entry("git://c/web", &[])));
     }
 }

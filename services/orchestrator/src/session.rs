@@ -4,7 +4,7 @@ use crate::{
     engine::{Cause, Engine},
     export,
     floors::Floor,
-    remotes, status,
+    status,
 };
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use host::files::FileError;
@@ -16,7 +16,8 @@ use interfaces::{
         Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
-use model::{Mirrors, PushUrl, Reference, TenantName, names::RepositoryName};
+use model::{Mirrors, PushUrl, Reference, RepositoryUrl, TenantName, names::RepositoryName};
+use planner::Origin;
 use runtime::{Answer, Call, session::Continues};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::info;
@@ -64,7 +65,12 @@ impl Session {
                 info!(url = %wanted.url, %reference, signed = wanted.trust.is_some(), "the host follows this system repository");
                 let mirrors = wanted.mirrors.clone().unwrap_or_else(|| host.mirrors.clone());
                 // What was a mirror has the same history, and what has to hold still has to.
-                let moved = |url| !remotes::moves_within(url, &host.mirrors, &wanted.url, &mirrors);
+                let at = |url: &RepositoryUrl, mirrors: &Mirrors| Origin {
+                    repository: url.clone(),
+                    mirrors: mirrors.clone(),
+                    reference: reference.clone(),
+                };
+                let moved = |url| !at(url, &host.mirrors).moves_within(&at(&wanted.url, &mirrors));
                 let another = host.url.as_ref().is_some_and(moved) || host.reference.as_ref() != Some(&reference);
                 host.any_history = host.url.is_some() && (another || host.any_history);
                 if host.revision.is_none() {

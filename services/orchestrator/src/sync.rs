@@ -152,8 +152,8 @@ impl Engine {
         let tenant = &entry.name;
         let mut judged_at = None;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
-            // Somebody may have asked meanwhile that it be left alone.
-            if ledger.is_suspended() {
+            // Somebody may have asked meanwhile that it be left alone, or registered another repository in its name.
+            if ledger.is_suspended() || !ledger.is_of(entry) {
                 return None;
             }
             if ledger.found(looked.observed.generation() > 0) {

@@ -101,3 +101,46 @@ async fn a_look_that_somebody_asks_for_while_a_poll_waits_is_no_poll_any_more() 
     }
     assert_eq!(*causes.lock().unwrap(), [Cause::Polled, Cause::Asked, Cause::Asked]);
 }
+
+#[tokio::test]
+async fn a_kill_after_the_registry_was_written_leaves_no_floor_of_another_repository() {
+    let directory = tempfile::tempdir().unwrap();
+    let web: TenantName = "web".parse().unwrap();
+    let revision = || "a".repeat(40).parse::<Revision>().ok();
+    let entry = |url: &str| Registration::unregistered(web.clone(), url.parse().unwrap());
+    let follow = |engine: &Engine, entries: Vec<Registration>| {
+        engine.store.change_host(|host| (host.revision, host.registry) = (revision(), entries)).unwrap();
+    };
+    let before = engine(directory.path());
+    follow(&before, vec![entry("git://h/web")]);
+    before.register();
+    before.change(&web, |ledger, _| ledger.floor = revision()).unwrap();
+    follow(&before, vec![entry("git://h/other")]);
+    drop(before);
+
+    let after = engine(directory.path());
+    // What is under way with the former repository is nobody's.
+    let refused = Err(Unusable::Refused("b".repeat(40).parse().unwrap(), "schema".to_owned()));
+    assert_eq!(after.register(), std::slice::from_ref(&web));
+    after.admit(&entry("git://h/web"), refused, false, &Seen::by_nobody());
+    let ledger = after.store.tenant(&web).unwrap();
+    assert_eq!((ledger.bound(), &ledger.wanted), (None, &None));
+    assert!(after.register().is_empty());
+
+    // The same for who left and comes back, also if an older version did not write down whose the memory is.
+    after.change(&web, |ledger, _| ledger.floor = revision()).unwrap();
+    follow(&after, Vec::new());
+    after.register();
+    let path = directory.path().join("tenants/web.json");
+    let mut old: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for field in ["origin", "former"] {
+        assert!(old.as_object_mut().unwrap().remove(field).is_some());
+    }
+    for (url, floor) in [("git://h/other", revision()), ("git://h/third", None)] {
+        std::fs::write(&path, old.to_string()).unwrap();
+        let engine = engine(directory.path());
+        follow(&engine, vec![entry(url)]);
+        engine.register();
+        assert_eq!(engine.store.tenant(&web).unwrap().floor, floor, "{url}");
+    }
+}

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 pub struct TenantLedger {
     /// What it owns by right; given once.
     pub slot: Option<Slot>,
+    /// The repository that all of this is about; none if an older version wrote it.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// Whether the target is another repository's or reference's, which runs until there is something else: that it holds says
+    /// nothing of this one.
+    #[serde(default)]
+    pub former: bool,
     /// Whether the registry names it.
     pub registered: bool,
     /// The generation of the last change.
@@ -76,6 +83,8 @@ impl TenantLedger {
     pub fn new(now_usec: u64) -> Self {
         Self {
             slot: None,
+            origin: None,
+            former: false,
             registered: true,
             generation: 0,
             state: TenantState::Pending,
@@ -170,14 +179,6 @@ impl TenantLedger {
         }
     }
 
-    /// Its repository is another one: what the former one asked for is nothing to go back to.
-    pub fn moved(&mut self) {
-        self.verified = None;
-        self.quarantined = None;
-        self.any_history = true;
-        self.back_off.reached();
-    }
-
     /// Its server answered: with a commit, or with why there is none.
     pub fn reached(&mut self, without: Option<String>) {
         self.unreachable = without;
@@ -224,6 +225,7 @@ impl TenantLedger {
         if given_up && !self.retrying {
             return false;
         }
+        self.former = false;
         if !given_up && self.target.as_ref() == Some(&desired) {
             // What was refused in between is gone from the repository.
             if self.state != TenantState::Failed {
@@ -271,10 +273,14 @@ impl TenantLedger {
         if wanted {
             self.reason = None;
             self.quarantined = None;
+        }
+        if wanted && !self.former {
             let before = self.floor.replace(target.revision.clone());
             self.floor_lost &= before.is_none() || before == self.floor;
         }
-        self.verified = self.target.clone();
+        if !self.former {
+            self.verified = self.target.clone();
+        }
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
         self.booting = false;
         // What is still given up waits for the look that was asked for.
@@ -312,5 +318,8 @@ impl TenantLedger {
     }
 }
 
+mod origin;
 #[cfg(test)]
 mod tests;
+
+pub use origin::Origin;

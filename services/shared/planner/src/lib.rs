@@ -12,5 +12,5 @@ mod world;
 
 pub use back_off::BackOff;
 pub use history::Event;
-pub use ledger::{TenantLedger, Verdict};
+pub use ledger::{Origin, TenantLedger, Verdict};
 pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};

@@ -95,15 +95,6 @@ fn a_boot_goes_to_the_verified_commit_and_then_on() {
 }
 
 #[test]
-fn another_repository_has_nothing_to_go_back_to() {
-    let mut ledger = verified('a');
-    ledger.moved();
-    assert!(ledger.admit(desired("web", 'b')));
-    assert_eq!(ledger.fail("no start".to_owned(), 2), Verdict::GiveUp);
-    assert!(ledger.gave_up());
-}
-
-#[test]
 fn a_refused_commit_leaves_the_target_and_is_forgotten_when_reverted() {
     let mut ledger = verified('a');
     ledger.refuse(desired("web", 'b').revision, "schema".to_owned(), 2);
