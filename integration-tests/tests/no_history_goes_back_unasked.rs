@@ -39,10 +39,23 @@ fn a_history_goes_back_only_if_an_operator_says_so() -> Result<()> {
     scene.must("systemctl kill --signal=KILL bitbuilder-orchestrator && bitbuilder status >/dev/null")?;
     assert_eq!(scene.sync("web")?.code, 3);
 
-    scene.must("bitbuilder accept web")?;
+    // What is accepted is this one commit: another is judged as ever, and takes the acceptance back.
+    let force = "git push --quiet --force /srv/git/web HEAD:main";
+    let first = web.git("rev-parse HEAD")?.trim().to_owned();
+    scene.must("systemctl stop git-daemon.socket && bitbuilder accept web")?;
+    web.git(&format!("commit --quiet --allow-empty --message=Another && {force}"))?;
+    scene.must("systemctl start git-daemon.socket")?;
+    assert_eq!(scene.sync("web")?.code, 3);
+    assert_eq!(scene.expect_state("web", "refused")?["floor"], json!(second));
+    web.git(&format!("reset --quiet --hard HEAD~1 && {force}"))?;
+    assert_eq!(scene.sync("web")?.code, 3);
+
+    assert!(scene.must("bitbuilder accept web")?.starts_with(&format!("{first} of web may now")));
     assert_eq!(scene.sync("web")?.code, 0);
-    let first = web.git("rev-parse HEAD")?;
-    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first.trim()));
+    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first));
+    let nothing = scene.bitbuilder(&["accept", "web"])?;
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.stderr.contains("no commit of web is refused for its history"), "{}", nothing.stderr);
 
     // The same for the host's own repository, which from now on has to be signed.
     scene.must(&format!("{INIT} --signers /srv/alice.pub"))?;
@@ -53,8 +66,12 @@ fn a_history_goes_back_only_if_an_operator_says_so() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
     system.git("reset --quiet --hard HEAD~1 && git commit --quiet --allow-empty --message=Other && git push --quiet --force origin HEAD:main")?;
     assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3);
-    scene.must("bitbuilder accept system")?;
+    let other = system.git("rev-parse HEAD")?.trim().to_owned();
+    scene.must(&format!("bitbuilder accept system {}", "0".repeat(40)))?;
+    assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 3, "what was accepted is another one");
+    scene.must(&format!("bitbuilder accept system {other}"))?;
     assert_eq!(scene.bitbuilder(&["sync", "system", "--wait"])?.code, 0);
+    assert!(!scene.host.sh("bitbuilder accept system")?.success());
     Ok(())
 }
 

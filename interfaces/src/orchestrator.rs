@@ -125,8 +125,10 @@ object! {
     Export {}
     /// That, as a JSON document.
     Exported { document: String }
-    /// Lets a repository's next commit have another history.
-    AcceptHistory { repository: RepositoryName }
+    /// Lets one commit of a repository have another history.
+    AcceptHistory { repository: RepositoryName, revision: Option<Revision> }
+    /// Which commit.
+    Accepted { changed: bool, revision: Revision }
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Fetches and converges.
@@ -196,13 +198,14 @@ errors! {
     TenantSuspended { tenant: TenantName } = "{tenant} is suspended; to have it followed again, run: bitbuilder resume {tenant}"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
     AlreadyInitialized { url: RepositoryUrl } = "this host follows {url} already; to change that or whose signature counts, run: bitbuilder init --force --repository URL"
+    NothingStrayed { repository: RepositoryName } = "no commit of {repository} is refused for its history"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }
 
 contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", Error,
     SetRepository => Changed, Administer, Ignored;
     Export => Exported, Administer, Ignored;
-    AcceptHistory => Changed, Administer, Ignored;
+    AcceptHistory => Accepted, Administer, Ignored;
     Sync => Tenants, Synchronize, Supported;
     List => Tenants, Read, Supported;
     Watch => Tenants, Read, Required;

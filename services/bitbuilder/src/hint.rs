@@ -13,6 +13,7 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
                 Some("bitbuilder list".to_owned())
             }
             orchestrator::Error::TenantSuspended { tenant } => Some(format!("bitbuilder resume {tenant}")),
+            orchestrator::Error::NothingStrayed { .. } => Some("bitbuilder status".to_owned()),
             orchestrator::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
             // Their own words name the command.
             orchestrator::Error::NotInitialized {} | orchestrator::Error::AlreadyInitialized { .. } => None,

@@ -5,7 +5,7 @@ use crate::{
     hint,
 };
 use clap::ValueEnum;
-use interfaces::orchestrator::{Changed, HostStatus, TenantState, TenantStatus};
+use interfaces::orchestrator::{HostStatus, TenantState, TenantStatus};
 use serde::Serialize;
 use std::{
     io::{self, IsTerminal, Write},
@@ -45,7 +45,7 @@ pub(crate) fn text(text: &str) -> io::Result<()> {
 }
 
 /// Says what a change made, to a person or a script.
-pub(crate) fn changed(form: Json, changed: &Changed, said: &str) -> Result<u8, Failure> {
+pub(crate) fn changed(form: Json, changed: &impl Serialize, said: &str) -> Result<u8, Failure> {
     match form {
         Json::Off => text(said)?,
         Json::Pretty | Json::Short => json(form, changed)?,

@@ -82,6 +82,7 @@ fn reason(cause: &CallError<orchestrator::Error>) -> &'static str {
             orchestrator::Error::AlreadyInitialized { .. }
             | orchestrator::Error::TenantSuspended { .. }
             | orchestrator::Error::NoSuchObject { .. }
+            | orchestrator::Error::NothingStrayed { .. }
             | orchestrator::Error::Failed { .. },
         )
         | CallError::Refused { .. }

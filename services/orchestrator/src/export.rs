@@ -1,9 +1,9 @@
 //! What this host follows, for the host that takes its place.
 
-use crate::store::{HostLedger, Memory};
+use crate::store::Memory;
 use interfaces::orchestrator::Error;
 use model::{
-    Reference, Revision,
+    Reference,
     export::{Export, Repository},
     names::RepositoryName,
     registry::Registration,
@@ -25,17 +25,12 @@ pub(crate) fn export(memory: &Memory) -> Result<String, Error> {
         url,
         mirrors: host.mirrors.clone(),
         reference: host.reference.clone().unwrap_or_else(Reference::main),
-        floor: system_bound(host).cloned(),
+        floor: host.bound().cloned(),
         revision,
     };
     let tenants = host.registry.iter().filter_map(|entry| tenant(memory, entry));
     let export = Export::of(host.trust.clone(), [system].into_iter().chain(tenants).collect());
     export.text().map_err(|cause| failed(&cause.to_string()))
-}
-
-/// What the next commit of the system repository has to have in its history.
-pub(crate) fn system_bound(host: &HostLedger) -> Option<&Revision> {
-    host.revision.as_ref().or(host.floor.as_ref()).filter(|_| !host.any_history)
 }
 
 fn tenant(memory: &Memory, entry: &Registration) -> Option<Repository> {

@@ -6,7 +6,7 @@ use crate::{
 };
 use host::lanes::Silent;
 use interfaces::git_sync;
-use model::RepositoryUrl;
+use model::{RepositoryUrl, Revision};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -16,6 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// Fetches. If a commit was `accepted` that is not what the repository names any more, it is judged by the floor, as ever.
+    pub(crate) async fn fetch_accepted(
+        &self,
+        fetch: git_sync::Fetch,
+        accepted: Option<(Revision, Option<Revision>)>,
+    ) -> Result<CheckedOut, Unusable> {
+        let Some((accepted, floor)) = accepted else { return self.fetch_in_lane(fetch).await };
+        let as_ever = git_sync::Fetch { floor, ..fetch.clone() };
+        match self.fetch_in_lane(fetch).await {
+            Ok(CheckedOut { revision, .. }) | Err(Unusable::Strayed(revision, _)) if revision != accepted => {
+                self.fetch_in_lane(as_ever).await
+            }
+            fetched => fetched,
+        }
+    }
+
     /// Fetches and checks out when there is a place with the repository's servers.
     pub(crate) async fn fetch_in_lane(&self, fetch: git_sync::Fetch) -> Result<CheckedOut, Unusable> {
         let place = self.servers.enter(&fetch.addresses().map(RepositoryUrl::server).collect()).await;

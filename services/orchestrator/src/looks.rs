@@ -142,7 +142,7 @@ impl Engine {
     fn is_judged(&self, tenant: &TenantName, ledger: &TenantLedger, version: u64) -> bool {
         let same = ledger.target.as_ref().map(|target| &target.revision) == ledger.wanted.as_ref();
         let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(tenant) == Some(&version);
-        same && judged && ledger.unreachable.is_none() && ledger.reason.is_none() && !ledger.any_history
+        same && judged && ledger.unreachable.is_none() && ledger.reason.is_none() && ledger.accepted.is_none()
     }
 
     /// Remembers by which version of the memory a tenant's target was judged, if it was the target that came of it.
@@ -163,6 +163,6 @@ pub(crate) fn what_to_fetch(entry: &Registration, ledger: Option<&TenantLedger>)
         mirrors: entry.mirrors.clone().into_call(),
         reference: entry.reference.clone(),
         trust: entry.trust.clone(),
-        floor: ledger.and_then(TenantLedger::bound).cloned(),
+        floor: ledger.and_then(TenantLedger::asked_bound).cloned(),
     }
 }

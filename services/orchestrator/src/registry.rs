@@ -30,20 +30,22 @@ impl Engine {
     }
 
     async fn sync_system(&self, cause: Cause) -> Vec<TenantName> {
-        let fetch = {
+        let (fetch, accepted) = {
             let memory = self.store.memory();
             let host = &memory.host;
+            let accepted = host.accepted.clone().map(|accepted| (accepted, host.bound().cloned()));
             let Some(url) = host.url.clone().filter(|_| !cause.waits(host.back_off)) else { return Vec::new() };
-            git_sync::Fetch {
+            let fetch = git_sync::Fetch {
                 repository: RepositoryName::system(),
                 url,
                 mirrors: host.mirrors.clone().into_call(),
                 reference: host.reference.clone().unwrap_or_else(Reference::main),
                 trust: host.trust.clone(),
-                floor: crate::export::system_bound(host).cloned(),
-            }
+                floor: host.asked_bound().cloned(),
+            };
+            (fetch, accepted)
         };
-        let read = match self.fetch_in_lane(fetch).await {
+        let read = match self.fetch_accepted(fetch, accepted).await {
             Ok(checkout) => match System::read("system", &WorkTree::at(&checkout.path)) {
                 Ok(system) => Ok((checkout.revision, system)),
                 Err(faults) => Err(Unusable::Refused(checkout.revision, in_full(&faults))),
@@ -62,7 +64,8 @@ impl Engine {
                     info!(%revision, tenants = entries.len(), "the registry is followed");
                 }
                 let changed = concerned(&host.registry, &entries);
-                host.wanted = Some(revision.clone());
+                host.shows(&revision);
+                host.accepted = None;
                 let before = host.revision.replace(revision);
                 host.floor_lost &= before.is_none() || before == host.revision;
                 host.floor = None;
@@ -83,8 +86,15 @@ impl Engine {
             }
             Err(Unusable::Refused(revision, reason)) => {
                 warn!(%revision, "the registry is refused:\n{reason}");
-                host.wanted = Some(revision);
+                host.shows(&revision);
                 host.reason = Some(reason);
+                host.reached(None);
+                Vec::new()
+            }
+            Err(Unusable::Strayed(revision, reason)) => {
+                warn!(%revision, "the registry is refused: {reason}");
+                host.shows(&revision);
+                (host.strayed, host.reason) = (Some(revision), Some(reason));
                 host.reached(None);
                 Vec::new()
             }

@@ -12,8 +12,8 @@ use interfaces::{
     Method,
     access::Role,
     orchestrator::{
-        self, AcceptHistory, Changed, Describe, Error, Event, Events, Export, Exported, History, Host, List, Origins,
-        Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
+        self, AcceptHistory, Accepted, Changed, Describe, Error, Event, Events, Export, Exported, History, Host, List,
+        Origins, Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
     },
 };
 use model::{Mirrors, PushUrl, Reference, RepositoryUrl, TenantName, names::RepositoryName};
@@ -73,6 +73,9 @@ impl Session {
                 let moved = |url| !at(url, &host.mirrors).moves_within(&at(&wanted.url, &mirrors));
                 let another = host.url.as_ref().is_some_and(moved) || host.reference.as_ref() != Some(&reference);
                 host.any_history = host.url.is_some() && (another || host.any_history);
+                if another {
+                    (host.strayed, host.accepted) = (None, None);
+                }
                 if host.revision.is_none() {
                     // Whoever has tenants has followed something, whatever the ledger says.
                     host.floor_lost = copy.is_none() && known;
@@ -117,25 +120,32 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the next commit of a repository have another history than what held.
-    fn accept_history(&self, wanted: &AcceptHistory) -> Result<Changed, Error> {
+    /// Lets one commit of a repository have another history than what held.
+    fn accept_history(&self, wanted: AcceptHistory) -> Result<Accepted, Error> {
         let failed = |error: &FileError| Error::Failed {
             action: "remember that another history is accepted".to_owned(),
             reason: runtime::chain(error),
         };
         let engine = self.engine.clone();
-        let Ok(tenant) = wanted.repository.as_str().parse::<TenantName>() else {
-            let changed = self.engine.store.change_host(|host| !std::mem::replace(&mut host.any_history, true));
-            tokio::spawn(async move { engine.sync_registry(Cause::Asked).await });
-            return changed.map(|changed| Changed { changed }).map_err(|error| failed(&error));
+        let AcceptHistory { repository, revision } = wanted;
+        let tenant = repository.as_str().parse::<TenantName>();
+        let accepted = match &tenant {
+            Ok(tenant) => {
+                let accepted = self.engine.change(tenant, |ledger, _| ledger.accept(revision));
+                accepted
+                    .map_err(|error| failed(&error))?
+                    .ok_or_else(|| Error::NoSuchTenant { tenant: tenant.clone() })?
+            }
+            // "system" is the one repository name that is no tenant's.
+            Err(_) => self.engine.store.change_host(|host| host.accept(revision)).map_err(|error| failed(&error))?,
         };
-        let accepted = self.engine.change(&tenant, |ledger, _| ledger.accept_history());
-        let Some(changed) = accepted.map_err(|error| failed(&error))? else {
-            return Err(Error::NoSuchTenant { tenant });
-        };
-        info!(%tenant, "another history is accepted");
-        drop(engine.look_at(&tenant, Cause::Asked));
-        Ok(Changed { changed })
+        let Some((revision, changed)) = accepted else { return Err(Error::NothingStrayed { repository }) };
+        info!(%repository, %revision, "accepted, whatever its history");
+        match tenant {
+            Ok(tenant) => drop(engine.look_at(&tenant, Cause::Asked)),
+            Err(_) => drop(tokio::spawn(async move { engine.sync_registry(Cause::Asked).await })),
+        }
+        Ok(Accepted { changed, revision })
     }
 
     fn describe(&self) -> Host {
@@ -288,7 +298,7 @@ impl runtime::Session for Session {
     async fn call(&self, call: Call) -> Answer {
         match call.name() {
             AcceptHistory::NAME => {
-                call.answer(|wanted: AcceptHistory| async move { self.accept_history(&wanted) }).await
+                call.answer(|wanted: AcceptHistory| async move { self.accept_history(wanted) }).await
             }
             Export::NAME => {
                 let export = || export::export(&self.engine.store.memory());

@@ -37,8 +37,13 @@ pub(crate) struct HostLedger {
     pub(crate) floor: Option<Revision>,
     /// Whether the ledger was lost, and every copy of that with it. Said until another commit is followed.
     pub(crate) floor_lost: bool,
-    /// Whether the next commit may have another history than the one that is followed.
+    /// Whether the next commit may have another history than the one that is followed: the host was told to follow another
+    /// repository or reference.
     pub(crate) any_history: bool,
+    /// The commit that was refused last because what is followed is not in its history, as long as the repository names it.
+    pub(crate) strayed: Option<Revision>,
+    /// The commit that may have another history: somebody accepted it, and nothing but it.
+    pub(crate) accepted: Option<Revision>,
     /// The boot during which it was last changed.
     pub(crate) boot_id: Option<String>,
     /// Its registry.
@@ -60,6 +65,31 @@ pub(crate) struct HostLedger {
 }
 
 impl HostLedger {
+    /// What the next commit has to have in its history.
+    pub(crate) fn bound(&self) -> Option<&Revision> {
+        self.revision.as_ref().or(self.floor.as_ref()).filter(|_| !self.any_history)
+    }
+
+    /// The same of the next fetch: nothing but what was accepted, if something was.
+    pub(crate) fn asked_bound(&self) -> Option<&Revision> {
+        self.accepted.as_ref().or(self.bound())
+    }
+
+    /// The repository names this commit: one that was accepted before is not what it is about any more.
+    pub(crate) fn shows(&mut self, revision: &Revision) {
+        self.strayed = None;
+        self.accepted = self.accepted.take().filter(|accepted| accepted == revision);
+        self.wanted = Some(revision.clone());
+    }
+
+    /// This commit may have another history, or if none is named, the one that is refused for that. Returns which, and whether
+    /// that changes anything; nothing if none is.
+    pub(crate) fn accept(&mut self, revision: Option<Revision>) -> Option<(Revision, bool)> {
+        let revision = revision.or_else(|| self.strayed.clone())?;
+        let before = self.accepted.replace(revision.clone());
+        Some((revision.clone(), before != Some(revision)))
+    }
+
     /// The server answered: with a commit, or with why there is none.
     pub(crate) fn reached(&mut self, without: Option<String>) {
         self.unreachable = without;
@@ -112,7 +142,7 @@ impl Store {
                 entry.file_name().to_str().and_then(|file| file.strip_suffix(".json")?.parse::<TenantName>().ok());
             let Some(name) = name else { continue };
             match read(&entry.path())? {
-                Content::Understood(ledger) => drop(memory.tenants.insert(name, ledger)),
+                Content::Understood(ledger) => drop(memory.tenants.insert(name, TenantLedger::upgrade(ledger))),
                 Content::Absent => {}
                 Content::Spoiled(reason) => {
                     tracing::warn!(tenant = %name, "{reason}; it is looked at as if it were new");

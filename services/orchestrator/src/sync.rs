@@ -37,6 +37,8 @@ pub(crate) enum Unusable {
     Absent(String),
     /// It was fetched, and cannot be used.
     Refused(Revision, String),
+    /// It is there, and what held is not in its history.
+    Strayed(Revision, String),
     /// It was fetched, and the host failed to find out whether it can be used.
     Undecided(String),
 }
@@ -70,13 +72,16 @@ impl Engine {
         let rests = |ledger: &TenantLedger| ledger.is_suspended() || cause.waits(ledger.back_off);
         if let Some(entry) = entry.filter(|_| !ledger.as_ref().is_some_and(rests)) {
             let fetch = what_to_fetch(&entry, ledger.as_ref());
+            let accepted = ledger.as_ref().and_then(|ledger| Some((ledger.accepted.clone()?, ledger.floor.clone())));
+            let other =
+                |found: &CheckedOut| ledger.as_ref().is_some_and(|held| held.accepted_other_than(&found.revision));
+            let found = found.filter(|found| !other(found));
             let fetch = async {
                 match found {
                     Some(found) => Ok(found),
-                    None => self.fetch_in_lane(fetch).await,
+                    None => self.fetch_accepted(fetch, accepted).await,
                 }
             };
-            let without_bound = ledger.as_ref().is_some_and(|ledger| ledger.any_history);
             let wanted = ledger.as_ref().and_then(|ledger| ledger.wanted.clone());
             let held = ledger.and_then(|ledger| ledger.verified).map(|desired| desired.image);
             // What there is does not depend on what is wanted: it is looked at meanwhile, and the machine if a root will have
@@ -99,7 +104,7 @@ impl Engine {
                 warn!(%tenant, "{reason}");
                 undecided = Some(reason.clone());
             }
-            self.admit(&entry, asked, without_bound, &looked);
+            self.admit(&entry, asked, &looked);
             seen = Some(looked);
         }
         self.reconcile_in_turn(tenant, seen).await;
@@ -148,7 +153,7 @@ impl Engine {
     }
 
     /// Written together with the plan that follows from it, or after it was seen that nothing does.
-    fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, without_bound: bool, looked: &Seen) {
+    fn admit(&self, entry: &Registration, asked: Result<Asked, Unusable>, looked: &Seen) {
         let tenant = &entry.name;
         let mut judged_at = None;
         let taken = self.change_unwritten(tenant, |ledger, memory| {
@@ -173,6 +178,14 @@ impl Engine {
                     ledger.unreachable = None;
                     return None;
                 }
+                Err(Unusable::Strayed(revision, reason)) => {
+                    if ledger.strayed.as_ref() != Some(&revision) {
+                        warn!(%tenant, %revision, "refused: {reason}");
+                    }
+                    ledger.reached(None);
+                    ledger.strays(revision, reason, now_usec());
+                    return None;
+                }
                 Err(Unusable::Refused(revision, reason)) => Err((revision, reason)),
                 Ok(Asked { revision, request, ground }) => {
                     let judged = judge::admit(memory, entry, &request, &revision, ground.as_ref(), &looked.observed);
@@ -184,7 +197,6 @@ impl Engine {
             ledger.reached(None);
             match admitted {
                 Ok(desired) => {
-                    ledger.history_admitted(without_bound);
                     let taken = ledger.admit(desired.clone()).then_some(desired.revision.clone());
                     judged_at = (ledger.target == Some(desired)).then_some(memory.version);
                     taken
@@ -217,7 +229,7 @@ impl Engine {
                     self.refused_by(&repository),
                     floor.short()
                 );
-                return Err(Unusable::Refused(revision, reason));
+                return Err(Unusable::Strayed(revision, reason));
             }
             Err(error) => return Err(without_commit(&error)),
         };

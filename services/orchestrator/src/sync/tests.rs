@@ -32,10 +32,10 @@ async fn what_was_fetched_of_a_tenant_that_is_suspended_meanwhile_is_not_looked_
     let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
     let looked = Seen::by_nobody();
     let refused = || Err(Unusable::Refused("a".repeat(40).parse().unwrap(), "schema".to_owned()));
-    engine.admit(&entry, refused(), true, &looked);
+    engine.admit(&entry, refused(), &looked);
     assert_eq!(engine.store.tenant(&web), Some(ledger));
     engine.resume(&web).unwrap();
-    engine.admit(&entry, refused(), true, &looked);
+    engine.admit(&entry, refused(), &looked);
     assert_eq!(engine.store.tenant(&web).unwrap().reason.as_deref(), Some("schema"));
 }
 
@@ -48,7 +48,7 @@ async fn a_host_without_a_free_uid_range_refuses_instead_of_trying_for_ever() {
     let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
     let request = Request::read("web", &judge::tests::Files("web", None)).unwrap();
     let asked = Asked { revision: "a".repeat(40).parse().unwrap(), request, ground: None };
-    engine.admit(&entry, Ok(asked), false, &Seen::by_nobody());
+    engine.admit(&entry, Ok(asked), &Seen::by_nobody());
     let ledger = engine.store.tenant(&web).unwrap();
     assert_eq!((ledger.state, ledger.target), (model::progress::TenantState::Refused, None));
     assert!(ledger.reason.is_some_and(|reason| reason.contains("no uid range is free")));
@@ -62,7 +62,7 @@ async fn a_server_that_answers_is_polled_as_usual_and_one_that_does_not_is_left_
     engine.store.remember(&web, TenantLedger::new(1)).unwrap();
     let entry = Registration::unregistered(web.clone(), "git://h/web".parse().unwrap());
     let after = |unusable| {
-        engine.admit(&entry, Err(unusable), false, &Seen::by_nobody());
+        engine.admit(&entry, Err(unusable), &Seen::by_nobody());
         engine.store.flush(&web).unwrap();
         Store::open(directory.path()).unwrap().tenant(&web).unwrap()
     };
@@ -122,7 +122,7 @@ async fn a_kill_after_the_registry_was_written_leaves_no_floor_of_another_reposi
     // What is under way with the former repository is nobody's.
     let refused = Err(Unusable::Refused("b".repeat(40).parse().unwrap(), "schema".to_owned()));
     assert_eq!(after.register(), std::slice::from_ref(&web));
-    after.admit(&entry("git://h/web"), refused, false, &Seen::by_nobody());
+    after.admit(&entry("git://h/web"), refused, &Seen::by_nobody());
     let ledger = after.store.tenant(&web).unwrap();
     assert_eq!((ledger.bound(), &ledger.wanted), (None, &None));
     assert!(after.register().is_empty());

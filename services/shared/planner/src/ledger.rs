@@ -60,8 +60,14 @@ pub struct TenantLedger {
     /// Whether the host was booted and what was verified is still to be started.
     #[serde(default)]
     pub booting: bool,
-    /// Whether the next commit need not have the floor in its history: somebody accepted another one.
+    /// The commit that was refused last because the floor is not in its history, as long as the repository names it.
     #[serde(default)]
+    pub strayed: Option<Revision>,
+    /// The commit that need not have the floor in its history: somebody accepted it, and nothing but it.
+    #[serde(default)]
+    pub accepted: Option<Revision>,
+    /// What an older version wrote where another history begins; see [`TenantLedger::upgrade`].
+    #[serde(default, skip_serializing)]
     pub any_history: bool,
     /// Whether it existed when nothing was remembered of it, not even a floor. Said until another commit of it holds.
     #[serde(default)]
@@ -104,6 +110,8 @@ impl TenantLedger {
             suspended_since_usec: None,
             retrying: false,
             booting: false,
+            strayed: None,
+            accepted: None,
             any_history: false,
             floor_lost: false,
         }
@@ -185,33 +193,10 @@ impl TenantLedger {
         self.back_off.reached();
     }
 
-    /// Another of its repository's histories counts from now on: what comes next need not go on from what held, nor from
-    /// what is under way. Returns whether that changes anything.
-    pub fn accept_history(&mut self) -> bool {
-        let changes = !self.any_history && (self.floor.is_some() || self.target.is_some());
-        self.any_history = true;
-        changes
-    }
-
-    /// What the next commit has to have in its history.
-    #[must_use]
-    pub fn bound(&self) -> Option<&Revision> {
-        self.floor.as_ref().filter(|_| !self.any_history)
-    }
-
-    /// A commit was admitted that was fetched `without_bound`: its history is the accepted one, and there is no floor until
-    /// a commit of it holds.
-    pub fn history_admitted(&mut self, without_bound: bool) {
-        if without_bound && self.any_history {
-            self.any_history = false;
-            self.floor = None;
-        }
-    }
-
     /// It was looked at. Returns whether something of it exists although nothing is remembered of what held: whatever its
     /// repository shows has to be taken for its history.
     pub fn found(&mut self, exists: bool) -> bool {
-        let unknown = self.generation == 0 && self.target.is_none() && self.floor.is_none() && !self.any_history;
+        let unknown = self.generation == 0 && self.target.is_none() && self.floor.is_none() && self.accepted.is_none();
         let lost = exists && unknown && !self.floor_lost;
         self.floor_lost |= lost;
         lost
@@ -220,6 +205,11 @@ impl TenantLedger {
     /// A commit was fetched and admitted. Returns whether it becomes the target: not if it is the target already, nor if it
     /// was tried and did not hold, unless somebody asked for another try.
     pub fn admit(&mut self, desired: DesiredTenant) -> bool {
+        self.shows(&desired.revision);
+        if self.accepted.take().is_some() {
+            // What comes next goes on from it, whether it holds or not.
+            self.floor = Some(desired.revision.clone());
+        }
         self.wanted = Some(desired.revision.clone());
         let given_up = self.quarantined.as_ref() == Some(&desired);
         if given_up && !self.retrying {
@@ -243,6 +233,7 @@ impl TenantLedger {
 
     /// A commit was fetched and refused. What runs goes on.
     pub fn refuse(&mut self, revision: Revision, reason: String, now_usec: u64) {
+        self.shows(&revision);
         self.wanted = Some(revision);
         self.reason = Some(reason);
         self.retrying = false;
@@ -318,6 +309,7 @@ impl TenantLedger {
     }
 }
 
+mod accept;
 mod origin;
 #[cfg(test)]
 mod tests;

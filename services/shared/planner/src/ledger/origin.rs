@@ -56,7 +56,7 @@ impl TenantLedger {
             self.back_off.reached();
         }
         (self.wanted, self.reason, self.unreachable) = (None, None, None);
-        (self.floor, self.any_history) = (floor(), false);
+        (self.floor, self.strayed, self.accepted) = (floor(), None, None);
         (self.retrying, self.booting) = (false, false);
         self.former = self.target.is_some();
     }

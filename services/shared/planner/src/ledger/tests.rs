@@ -141,27 +141,6 @@ fn a_suspended_tenant_is_started_once_after_a_boot_whatever_comes_of_it() {
 }
 
 #[test]
-fn an_accepted_history_outlives_what_is_under_way() {
-    let mut ledger = verified('a');
-    assert!(ledger.admit(desired("web", 'b')));
-    assert!(ledger.accept_history() && !ledger.accept_history());
-    assert_eq!(ledger.bound(), None);
-    ledger.settle(2);
-    assert_eq!((ledger.bound(), ledger.floor.as_ref()), (None, Some(&desired("web", 'b').revision)));
-    ledger.history_admitted(false);
-    assert!(ledger.any_history, "a commit that was fetched before somebody accepted used it up");
-    assert!(ledger.admit(desired("web", 'c')));
-    ledger.history_admitted(true);
-    assert_eq!((ledger.bound(), ledger.any_history), (None, false), "a look before it held would refuse it again");
-    assert_eq!(ledger.fail("no start".to_owned(), 3), Verdict::GoBack);
-    ledger.settle(4);
-    assert_eq!(ledger.bound(), None, "what did not hold may be mended in the accepted history");
-    assert!(ledger.admit(desired("web", 'd')));
-    ledger.settle(5);
-    assert_eq!(ledger.bound(), Some(&desired("web", 'd').revision));
-}
-
-#[test]
 fn a_retry_is_judged_before_it_is_tried() {
     let mut ledger = verified('a');
     assert!(!ledger.retry());
