@@ -27,6 +27,8 @@ object! {
     CheckedOut { path: String, changed: bool }
     /// Removes checkouts but some.
     Prune { repository: RepositoryName, keep: Vec<Revision> }
+    /// Removes what is held of a repository.
+    Forget { repository: RepositoryName }
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Something that became of a commit.
@@ -74,6 +76,7 @@ contract! { "io.bitbuilder.GitSync", "io.bitbuilder.GitSync.varlink", Error,
     Look => Sight, Mutate, Required;
     Checkout => CheckedOut, Mutate, Ignored;
     Prune => Changed, Mutate, Ignored;
+    Forget => Changed, Mutate, Ignored;
     Record => Changed, Mutate, Ignored;
     Push => Changed, Mutate, Ignored;
     Export => Exported, Administer, Ignored;

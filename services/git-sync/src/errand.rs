@@ -7,6 +7,7 @@ use crate::{
     credentials::Credentials,
     export,
     fetch::{FetchError, fetch},
+    forget::forget,
     glance::Records,
     health::Health,
     import::{ImportError, import},
@@ -57,6 +58,7 @@ pub(crate) enum Task {
     Prune(Prune),
     Record(Record),
     Tidy(RepositoryName),
+    Forget(RepositoryName),
     Push(Push),
     /// Makes what `Stream` writes to standard output, in place of an answer.
     Gather(Export),
@@ -72,7 +74,8 @@ impl Task {
             | Self::Prune(Prune { repository, .. })
             | Self::Record(Record { repository, .. })
             | Self::Push(Push { repository, .. })
-            | Self::Tidy(repository) => repository.clone(),
+            | Self::Tidy(repository)
+            | Self::Forget(repository) => repository.clone(),
             Self::Gather(_) | Self::Stream | Self::Import => RepositoryName::system(),
         }
     }
@@ -291,6 +294,9 @@ fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> 
         Task::Tidy(repository) => {
             tidy(&place).map(|changed| to_value(&Changed { changed })).map_err(|cause| tidy_error(repository, &cause))
         }
+        Task::Forget(repository) => forget(&place)
+            .map(|changed| to_value(&Changed { changed }))
+            .map_err(|cause| file_error(&format!("remove what is held of {repository}"), &cause)),
         Task::Push(call) => push(&place, call, Credentials::push_command(credentials.as_deref(), call))
             .map(|changed| to_value(&Changed { changed }))
             .map_err(|cause| push_error(call, cause)),

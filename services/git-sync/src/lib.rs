@@ -10,6 +10,7 @@ mod credentials;
 pub mod errand;
 mod export;
 mod fetch;
+mod forget;
 mod git;
 mod glance;
 mod health;

@@ -2,7 +2,7 @@
 
 use crate::{
     errand::{Errands, Task, file_error},
-    import,
+    forget, import,
     place::Place,
     quiet::Quiet,
 };
@@ -11,8 +11,8 @@ use host::{files::FileError, turns::Turns};
 use interfaces::{
     Method,
     git_sync::{
-        Changed, CheckedOut, Checkout, Error, Export, Exported, Fetch, Fetched, Import, Imported, List, Look, Prune,
-        Push, Record, Repositories, Repository, Sight,
+        Changed, CheckedOut, Checkout, Error, Export, Exported, Fetch, Fetched, Forget, Import, Imported, List, Look,
+        Prune, Push, Record, Repositories, Repository, Sight,
     },
 };
 use model::{export, names::RepositoryName};
@@ -141,6 +141,29 @@ impl Session {
         Ok(pruned)
     }
 
+    /// Removes all that is held of a repository.
+    ///
+    /// # Errors
+    /// It is the system repository, or this host failed.
+    pub async fn forget(&self, Forget { repository }: Forget) -> Result<Changed, Error> {
+        if repository == RepositoryName::system() {
+            let (action, reason) = ("forget the system repository".to_owned(), "the host follows it".to_owned());
+            return Err(Error::Failed { action, reason });
+        }
+        let _turn = self.turns.take(&repository).await;
+        let _push = self.pushing.take(&repository).await;
+        let place = Place::new(&self.errands.root, &repository);
+        if !forget::is_there(&place) {
+            return Ok(Changed { changed: false });
+        }
+        self.quiet.end(&repository).await;
+        let forgotten = self.errands.run_here(Task::Forget(repository.clone())).await?;
+        self.errands.records.forget(&repository);
+        self.errands.health.forget(&place, &repository);
+        info!(%repository, "forgotten");
+        Ok(forgotten)
+    }
+
     /// Writes what became of commits into the repository's mirror.
     ///
     /// # Errors
@@ -246,6 +269,7 @@ impl runtime::Session for Session {
             Look::NAME => call.stream(|parameters: Look| async move { Ok(self.look(parameters)) }).await,
             Checkout::NAME => call.answer(|parameters: Checkout| self.checkout(parameters)).await,
             Prune::NAME => call.answer(|parameters: Prune| self.prune(parameters)).await,
+            Forget::NAME => call.answer(|parameters: Forget| self.forget(parameters)).await,
             Record::NAME => call.answer(|parameters: Record| self.record(parameters)).await,
             Push::NAME => call.answer(|parameters: Push| self.push(parameters)).await,
             Export::NAME => {

@@ -68,7 +68,8 @@ pub struct Common {
     pub(crate) judged: Mutex<HashMap<TenantName, u64>>,
     changes: broadcast::Sender<TenantStatus>,
     failures: Mutex<HashMap<TenantName, Failures>>,
-    pub(crate) pruned: Mutex<HashMap<TenantName, Vec<Revision>>>,
+    /// The commits to which the checkouts of each repository were cut down; none if all that was held of it went.
+    pub(crate) pruned: Mutex<HashMap<RepositoryName, Vec<Revision>>>,
     looks: Mutex<HashMap<RepositoryName, (Look, Cause)>>,
     pub(crate) polling: Polling,
     stopping: AtomicBool,

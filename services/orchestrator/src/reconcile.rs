@@ -1,6 +1,7 @@
 //! Makes one tenant what its target says: observe, plan, record, execute, verify, settle; or go back.
 
 use crate::{
+    checkouts::is_gone,
     engine::Engine,
     execute,
     fault::Fault,
@@ -46,6 +47,14 @@ impl Seen {
     }
 }
 
+/// A tenant that is what it should be.
+struct Converged {
+    /// Whether anything had to be done.
+    changed: bool,
+    /// Whether it has left and nothing of it is there.
+    gone: bool,
+}
+
 impl Engine {
     /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
     pub(crate) async fn reconcile(&self, tenant: &TenantName) {
@@ -78,11 +87,13 @@ impl Engine {
         loop {
             let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };
             let again = match self.converge(tenant, &ledger, seen.take()).await {
-                Ok(changed) => {
+                Ok(Converged { changed, gone }) => {
                     self.recovered(tenant);
                     self.remember(tenant, TenantLedger::settle);
-                    // Where many are looked at and nothing is done, nothing is to be let go of or pushed either.
-                    if changed || !together {
+                    if gone {
+                        self.forget(tenant).await;
+                    } else if changed || !together {
+                        // Where many are looked at and nothing is done, nothing is to be let go of or pushed either.
                         self.keep_in_step(&RepositoryName::from(tenant));
                         self.prune(tenant).await;
                     }
@@ -119,11 +130,15 @@ impl Engine {
         }
     }
 
-    /// Returns whether anything had to be done.
-    async fn converge(&self, tenant: &TenantName, ledger: &TenantLedger, seen: Option<Seen>) -> Result<bool, Fault> {
+    async fn converge(
+        &self,
+        tenant: &TenantName,
+        ledger: &TenantLedger,
+        seen: Option<Seen>,
+    ) -> Result<Converged, Fault> {
         if ledger.registered && ledger.target.is_none() {
             // Of one that the ledger forgot something may run: it goes on until a commit says what it should be.
-            return Ok(false);
+            return Ok(Converged { changed: false, gone: false });
         }
         let target = ledger.target.as_ref().filter(|_| ledger.registered);
         let retries = ledger.starts_anew() && target.is_some_and(|target| target.enabled);
@@ -153,7 +168,8 @@ impl Engine {
         if retries {
             self.remember(tenant, |ledger, _| ledger.retrying = false);
         }
-        let (Some(target), Some(slot)) = (target, slot) else { return Ok(changes) };
+        let converged = Converged { changed: changes, gone: !ledger.registered && !changes && is_gone(&observed) };
+        let (Some(target), Some(slot)) = (target, slot) else { return Ok(converged) };
         if changes {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;
@@ -162,7 +178,7 @@ impl Engine {
         if target.enabled && !proven {
             self.verify(tenant, target).await?;
         }
-        Ok(changes)
+        Ok(converged)
     }
 
     /// Looks at a tenant, and at which slot is its own.

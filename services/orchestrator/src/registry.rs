@@ -112,6 +112,7 @@ impl Engine {
         changed.dedup();
         self.keep_floors(&[]);
         self.keep_in_step(&RepositoryName::system());
+        self.prune_system().await;
         self.poll().await;
         changed
     }

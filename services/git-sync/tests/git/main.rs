@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bundles;
+mod forget;
 mod hostile;
 mod looks;
 mod record;

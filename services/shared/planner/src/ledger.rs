@@ -177,6 +177,14 @@ impl TenantLedger {
         }
     }
 
+    /// Nothing is left of who has left, and its commits go too. How far its history had come is still known.
+    pub fn forget_commits(&mut self) {
+        if !self.registered {
+            (self.wanted, self.target, self.verified, self.quarantined) = (None, None, None, None);
+            (self.reason, self.former) = (None, false);
+        }
+    }
+
     /// The host was booted: what was verified comes first, whatever was under way. What is wanted is looked at afterwards.
     pub fn boot(&mut self) {
         self.proven = false;
