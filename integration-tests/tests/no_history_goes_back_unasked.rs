@@ -131,11 +131,27 @@ fn a_lost_ledger_is_no_way_back() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     let taken = scene.expect_state("web", "verified")?;
     assert_eq!((&taken["verified"], &taken["floorLost"]), (&json!(first), &json!(true)));
-    assert!(scene.must("bitbuilder status")?.contains("this host had forgotten how far its history had come"));
+    let status = scene.must("bitbuilder status")?;
+    assert_eq!(status.matches("this host had forgotten how far its history had come").count(), 2, "{status}");
+    let host_lost =
+        || Ok::<_, anyhow::Error>(scene.call("Orchestrator", "Describe", &json!({}))?["host"]["floorLost"].take());
+    assert_eq!(host_lost()?, json!(true));
+    system.commit("Next", &[("note", "1")])?;
+    scene.bitbuilder(&["sync", "system", "--wait"])?;
+    assert_eq!(host_lost()?, json!(false));
     assert!(scene.must("bitbuilder history web")?.contains("floor lost"));
     web.commit("Third", &[("note", "3")])?;
     assert_eq!(scene.sync("web")?.code, 0);
     assert_eq!(scene.expect_state("web", "verified")?["floorLost"], json!(false));
+
+    // What is there of tenants alone says that there was something to forget.
+    forget(
+        &scene,
+        "rm /var/lib/bitbuilder-floors/* && systemctl stop bitbuilder-git-sync.service && rm -r /var/lib/bitbuilder/git/*",
+    )?;
+    scene.must(INIT)?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    assert_eq!(host_lost()?, json!(true));
 
     // A copy that is lost alone is made anew.
     scene.must(

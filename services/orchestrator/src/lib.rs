@@ -1,6 +1,7 @@
 //! Makes the host what Git says: reads, observes, plans, records, executes, verifies, settles. It touches nothing but its
 //! ledger; everything else is done by the services that own it.
 
+mod before;
 mod checkouts;
 mod due;
 mod engine;

@@ -38,7 +38,12 @@ impl Session {
     async fn set_repository(&self, wanted: SetRepository) -> Result<Changed, Error> {
         self.take_floors(&wanted)?;
         let reference = wanted.reference.unwrap_or_else(Reference::main);
-        let known = !self.engine.store.memory().tenants.is_empty();
+        let (known, is_new) = {
+            let memory = self.engine.store.memory();
+            (!memory.tenants.is_empty(), memory.host.url.is_none())
+        };
+        // Whoever has tenants, or anything of them, has followed something, whatever the ledger says.
+        let known = known || is_new && self.engine.was_a_host().await;
         let addresses = [&wanted.url].into_iter().chain(wanted.mirrors.iter().flat_map(Mirrors::as_slice));
         let copy = self.engine.floors.recall(&RepositoryName::system(), addresses, &reference);
         let kept = wanted.force != Some(true);
@@ -77,8 +82,7 @@ impl Session {
                     (host.strayed, host.accepted) = (None, None);
                 }
                 if host.revision.is_none() {
-                    // Whoever has tenants has followed something, whatever the ledger says.
-                    host.floor_lost = copy.is_none() && known;
+                    host.floor_lost = copy.is_none() && (known || host.floor_lost);
                     host.floor.clone_from(&copy);
                 }
                 host.url = Some(wanted.url.clone());
