@@ -146,3 +146,33 @@ fn a_repository_that_follows_another_one_needs_force() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["init"])?.code, 64);
     Ok(())
 }
+
+#[test]
+fn a_reference_that_names_no_commit_is_refused() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    let web = scene.repository("web")?;
+    let first = web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
+    web.git("tag v1 && git push --quiet origin v1")?;
+    let system = scene.follow(&[])?;
+    let entry = json!({ "name": "web", "repository": "git://127.0.0.1/web", "reference": "refs/tags/v1" });
+    let tenants = json!({ "version": "1.0", "tenants": [entry] }).to_string();
+    system.commit("By a tag", &[("tenants/registry.json", &tenants)])?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["verified"], json!(first));
+
+    let tag =
+        |what: &str| scene.must(&format!("cd /srv/git/web && git update-ref refs/tags/v1 $(git rev-parse {what})"));
+    tag("main^{tree}")?;
+    assert_eq!(scene.sync("web")?.code, 3);
+    let refused = scene.expect_state("web", "refused")?;
+    assert!(refused["reason"].as_str().unwrap().contains("web:refs/tags/v1"), "{refused}");
+    assert_eq!((&refused["wanted"], &refused["unreachable"]), (&json!(null), &json!(null)));
+    assert_eq!(refused["verified"], json!(first));
+    let history = scene.must("bitbuilder history web")?;
+    assert!(history.contains("refused") && history.contains("web:refs/tags/v1"), "{history}");
+    tag("main")?;
+    assert_eq!(scene.sync("web")?.code, 0);
+    let verified = scene.expect_state("web", "verified")?;
+    assert_eq!((&verified["verified"], &verified["reason"]), (&json!(first), &json!(null)));
+    Ok(())
+}

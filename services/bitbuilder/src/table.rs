@@ -83,7 +83,9 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
         ));
     }
     if let Some(reason) = &tenant.reason {
-        remarks.push(format!("commit {}: {reason}", short(tenant.wanted.as_ref())));
+        remarks.push(
+            tenant.wanted.as_ref().map_or(reason.clone(), |wanted| format!("commit {}: {reason}", wanted.short())),
+        );
     }
     if let Some(reason) = &tenant.unconverged {
         remarks.push(format!("tried again soon: {reason}"));
@@ -195,7 +197,10 @@ pub(crate) fn host(host: &HostStatus, now_usec: u64) -> String {
     let mut text = format!("{url} at {}\n", short(host.revision.as_ref()));
     let unreachable = host.unreachable.as_ref();
     let remarks = [
-        host.reason.as_ref().map(|reason| format!("commit {} is not followed: {reason}", short(host.wanted.as_ref()))),
+        host.reason.as_ref().map(|reason| match &host.wanted {
+            Some(wanted) => format!("commit {} is not followed: {reason}", wanted.short()),
+            None => format!("what it shows is not followed: {reason}"),
+        }),
         host.floor_lost.then(|| FLOOR_LOST.to_owned()),
         unreachable.map(|reason| not_fetched(reason, host.unreachable_count, host.next_look_u_sec, now_usec)),
         not_supported(&host.not_in_effect),

@@ -91,6 +91,13 @@ impl Engine {
                 host.reached(None);
                 Vec::new()
             }
+            Err(Unusable::NoCommit(reason)) => {
+                warn!("the registry is refused: {reason}");
+                (host.wanted, host.strayed, host.accepted) = (None, None, None);
+                host.reason = Some(reason);
+                host.reached(None);
+                Vec::new()
+            }
             Err(Unusable::Strayed(revision, reason)) => {
                 warn!(%revision, "the registry is refused: {reason}");
                 host.shows(&revision);

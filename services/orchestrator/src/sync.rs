@@ -37,6 +37,8 @@ pub(crate) enum Unusable {
     Absent(String),
     /// It was fetched, and cannot be used.
     Refused(Revision, String),
+    /// What the reference names cannot be used, and is no commit.
+    NoCommit(String),
     /// It is there, and what held is not in its history.
     Strayed(Revision, String),
     /// It was fetched, and the host failed to find out whether it can be used.
@@ -178,6 +180,14 @@ impl Engine {
                     ledger.unreachable = None;
                     return None;
                 }
+                Err(Unusable::NoCommit(reason)) => {
+                    if ledger.reason.as_ref() != Some(&reason) {
+                        warn!(%tenant, "refused: {reason}");
+                    }
+                    ledger.reached(None);
+                    ledger.refuse_what_is_no_commit(reason, now_usec());
+                    return None;
+                }
                 Err(Unusable::Strayed(revision, reason)) => {
                     if ledger.strayed.as_ref() != Some(&revision) {
                         warn!(%tenant, %revision, "refused: {reason}");
@@ -230,6 +240,9 @@ impl Engine {
                     floor.short()
                 );
                 return Err(Unusable::Strayed(revision, reason));
+            }
+            Err(CallError::Failed(git_sync::Error::RefusedContent { path, reason, .. })) => {
+                return Err(Unusable::NoCommit(Diagnostic::of_file(&format!("{repository}:{path}"), &reason).text));
             }
             Err(error) => return Err(without_commit(&error)),
         };

@@ -248,6 +248,14 @@ impl TenantLedger {
         self.enter(TenantState::Refused, now_usec);
     }
 
+    /// What the repository's reference names is no commit, and was refused. What runs goes on.
+    pub fn refuse_what_is_no_commit(&mut self, reason: String, now_usec: u64) {
+        (self.wanted, self.strayed, self.accepted) = (None, None, None);
+        self.reason = Some(reason);
+        self.retrying = false;
+        self.enter(TenantState::Refused, now_usec);
+    }
+
     /// The host is what the target says, and healthy.
     pub fn settle(&mut self, now_usec: u64) {
         let Some(target) = self.target.as_ref().filter(|_| self.registered) else {

@@ -56,6 +56,18 @@ fn what_runs_may_be_refused_later_and_be_admitted_again() {
 }
 
 #[test]
+fn what_is_no_commit_is_refused_until_there_is_one() {
+    let mut ledger = verified('a');
+    ledger.refuse_what_is_no_commit("it is a tree".to_owned(), 2);
+    ledger.settle(3);
+    assert_eq!((ledger.state, ledger.reason.as_deref()), (TenantState::Refused, Some("it is a tree")));
+    assert_eq!((&ledger.wanted, &ledger.verified), (&None, &Some(desired("web", 'a'))));
+    assert!(!ledger.admit(desired("web", 'a')));
+    ledger.settle(4);
+    assert_eq!((ledger.state, ledger.reason), (TenantState::Verified, None));
+}
+
+#[test]
 fn a_first_commit_that_is_refused_stays_refused() {
     let mut ledger = TenantLedger::new(0);
     ledger.settle(1);
