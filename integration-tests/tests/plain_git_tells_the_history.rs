@@ -60,5 +60,19 @@ fn applied_refused_and_taken_back() -> Result<()> {
     let last = web.git("rev-parse HEAD")?;
     note(&scene, "web", last.trim(), "verified")?;
     note(&scene, "web", &bad, "failed")?;
+
+    // What could not be written is written later, however much it is, also if the process that saw it is gone.
+    let git_sync = "bitbuilder-git-sync.socket bitbuilder-git-sync.service";
+    scene.must(&format!(
+        "systemctl stop {git_sync}
+         for count in $(seq 40); do bitbuilder suspend web && bitbuilder resume web; done >/dev/null
+         systemctl kill --signal=KILL bitbuilder-orchestrator.service
+         systemctl start bitbuilder-git-sync.socket"
+    ))?;
+    // It comes in several parts.
+    let show = format!("{mirror} notes --ref=bitbuilder show {}", last.trim());
+    scene.must(&format!("timeout 60 sh -c 'until test $({show} | grep -c \" resumed$\") = 40; do sleep 0.1; done'"))?;
+    let told = scene.must(&show)?;
+    assert_eq!(told.lines().filter(|line| line.ends_with(" suspended")).count(), 40, "{told}");
     Ok(())
 }
