@@ -87,7 +87,7 @@ impl Engine {
         let Looked { revision, path, unreachable, remotes, .. } = looked;
         self.remotes.set(&asked.repository, remotes);
         if revision.is_some() || unreachable.is_some() {
-            let _turn = self.turns.take(tenant).await;
+            let turn = self.turns.take(tenant).await;
             let (ledger, version, is_asked) = {
                 let memory = self.store.memory();
                 let entry = memory.host.registry.iter().find(|entry| entry.name == *tenant);
@@ -103,7 +103,9 @@ impl Engine {
                         return self.settle_unchanged(tenant).await;
                     }
                     let found = CheckedOut { revision, path: PathBuf::from(path) };
-                    return self.sync_tenant(tenant, cause, true, Some(found)).await;
+                    self.sync_tenant(tenant, cause, true, Some(found)).await;
+                    drop(turn);
+                    return self.poll_as_said(tenant).await;
                 }
                 (Some(_), None, None) => {
                     self.change_unwritten(tenant, |ledger, _| {
@@ -122,8 +124,11 @@ impl Engine {
     pub(crate) fn look_with(&self, tenant: &TenantName, cause: Cause, together: bool) -> Going {
         let tenant = tenant.clone();
         self.look(RepositoryName::from(&tenant), cause, move |engine, begun| async move {
-            let _turn = engine.turns.take(&tenant).await;
-            engine.sync_tenant(&tenant, begun.now(), together, None).await;
+            {
+                let _turn = engine.turns.take(&tenant).await;
+                engine.sync_tenant(&tenant, begun.now(), together, None).await;
+            }
+            engine.poll_as_said(&tenant).await;
             vec![tenant]
         })
     }

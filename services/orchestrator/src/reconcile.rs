@@ -58,8 +58,10 @@ struct Converged {
 impl Engine {
     /// Makes a tenant what its target says and returns when that is settled or has to wait for the host.
     pub(crate) async fn reconcile(&self, tenant: &TenantName) {
-        let _turn = self.turns.take(tenant).await;
-        self.reconcile_in_turn(tenant, None).await;
+        {
+            let _turn = self.turns.take(tenant).await;
+            self.reconcile_in_turn(tenant, None).await;
+        }
         self.poll_as_said(tenant).await;
     }
 

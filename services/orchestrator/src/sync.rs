@@ -114,7 +114,6 @@ impl Engine {
         if undecided.is_some() {
             self.remember(tenant, |ledger, _| ledger.unconverged = undecided);
         }
-        self.poll_as_said(tenant).await;
         // What nothing had to be done for is not written yet.
         if let Err(error) = self.store.flush(tenant) {
             warn!(%tenant, "{}", runtime::chain(&error));
