@@ -97,7 +97,7 @@ pub(crate) fn fetch(place: &Place, attempt: &Attempt, credentials: &Credentials<
     {
         return stay(place, call, tip.revision, Some(held));
     }
-    let signed = match judge(place, call, &tip, held.as_ref().and_then(|held| held.signed.as_ref())) {
+    let signed = match judge(place, call, &tip, held_here.and_then(|held| held.signed.as_ref())) {
         Err(FetchError::Rewritten { revision, floor }) if is_behind(place, &revision, &floor)? => {
             return stay(place, call, revision, held_here);
         }
@@ -164,7 +164,7 @@ fn judge(place: &Place, call: &Fetch, tip: &Tip, before: Option<&Signed>) -> Res
     if let Some(before) = before.filter(|before| before.object == object && before.trust == *trust) {
         return Ok(Some(before.clone()));
     }
-    match trust::signer(&mirror, tip.object, trust, place) {
+    match trust::signer(&mirror, tip.object, &call.reference, trust, place) {
         Ok(signer) => Ok(Some(Signed { object, trust: trust.clone(), signer })),
         Err(TrustError::Untrusted(reason)) => Err(FetchError::Untrusted { revision: tip.revision.clone(), reason }),
         Err(TrustError::Judge(reason)) => Err(FetchError::Judge(reason)),

@@ -13,7 +13,10 @@ use gix::{
     },
 };
 use host::files::FileError;
-use model::signer::{SignerName, Trust};
+use model::{
+    Reference,
+    signer::{SignerName, Trust},
+};
 use std::{
     ffi::OsString,
     fs,
@@ -39,10 +42,12 @@ pub(crate) enum TrustError {
     File(#[from] FileError),
 }
 
-/// Who signed the commit that `tip` is or names, among those in `trust`.
+/// Who signed the commit that `tip` is or names, among those in `trust`. A tag says which name it was made for, and its
+/// signature counts under no other: whoever may write to the server could show an older one in its place.
 pub(crate) fn signer(
     repository: &Repository,
     tip: ObjectId,
+    reference: &Reference,
     trust: &Trust,
     place: &Place,
 ) -> Result<SignerName, TrustError> {
@@ -60,7 +65,11 @@ pub(crate) fn signer(
             Kind::Tree | Kind::Blob => None,
         };
         if let Some((signature, signed)) = signed {
-            match keys.judge(&signature, &signed) {
+            let judged = match object.kind {
+                Kind::Tag => is_named(data, id, reference).and_then(|()| keys.judge(&signature, &signed)),
+                Kind::Commit | Kind::Tree | Kind::Blob => keys.judge(&signature, &signed),
+            };
+            match judged {
                 Ok(name) => return Ok(name),
                 // What names the commit was looked at first, and is what its owner thinks of first.
                 Err(TrustError::Untrusted(why)) => drop(reason.get_or_insert(why)),
@@ -72,6 +81,18 @@ pub(crate) fn signer(
         id = target;
     }
     Err(TrustError::Untrusted(reason.unwrap_or_else(|| format!("it is not signed; allowed signers: {}", keys.names()))))
+}
+
+/// Whether a tag was made for this reference. A branch names commits (git-update-ref(1) makes no other); what a tag that is
+/// shown as one was made for, it does not say.
+fn is_named(data: &[u8], id: ObjectId, reference: &Reference) -> Result<(), TrustError> {
+    let tag = gix::objs::TagRef::from_bytes(data, id.kind()).map_err(|_| untrusted("its tag is malformed"))?;
+    let made_for = format!("refs/tags/{}", tag.name);
+    if made_for == reference.as_str() {
+        return Ok(());
+    }
+    let made_for: String = model::text::printable(&made_for).chars().take(200).collect();
+    Err(untrusted(&format!("the tag that is signed was made for {made_for}, not for {reference}")))
 }
 
 /// What a key has to stand up to.

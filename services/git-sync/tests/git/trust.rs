@@ -187,6 +187,42 @@ async fn a_signed_tag_vouches_for_its_commit() {
 }
 
 #[tokio::test]
+async fn a_signed_tag_vouches_under_its_own_name_alone() {
+    let scene = Scene::new();
+    let gnupg = Gnupg::new(&scene);
+    for (key, kind) in [(ssh_key(&scene, "alice"), "ssh"), (gnupg.key("alice@example.org", "never"), "openpgp")] {
+        let old = scene.commit_tree(&format!("old {kind}"), None, None);
+        let signed = format!("{kind}-v1");
+        let mut tag = git();
+        tag.current_dir(scene.origin()).args(key.configuration.iter().flat_map(|set| ["-c", set]));
+        run(tag.args(["tag", "-s", "-m", "release", &signed, old.as_str()]));
+        let object = scene.git(&["rev-parse", &format!("refs/tags/{signed}")]);
+        let session = scene.session();
+        let look = |reference: &str| {
+            let call = Fetch { trust: by(alice(&key)), ..fetch_reference(&scene.url(), reference) };
+            session.fetch(call)
+        };
+        // It is shown as the next release, alone and within a tag that nobody signed, after it was judged under its own name.
+        assert_eq!(signed_by(look(&format!("refs/tags/{signed}")).await), "alice");
+        scene.git(&["update-ref", "refs/tags/v2", &object]);
+        scene.git(&["tag", "-f", "-a", "-m", "not signed", "v3", &object]);
+        for other in ["v2", "v3"] {
+            let refused = reason(look(&format!("refs/tags/{other}")).await);
+            let why = format!("the tag that is signed was made for refs/tags/{signed}, not for refs/tags/{other}");
+            assert_eq!(refused, why);
+        }
+        // Git itself makes no such branch.
+        fs::write(scene.origin().join("refs/heads/tagged"), format!("{object}\n")).unwrap();
+        let refused = reason(look("refs/heads/tagged").await);
+        assert!(refused.ends_with("not for refs/heads/tagged"), "{refused}");
+        // The commit's own signature counts wherever it is.
+        let commit = scene.commit_tree(&format!("signed {kind}"), None, Some(&key));
+        scene.git(&["tag", "-f", "-a", "-m", "not signed", "v2", commit.as_str()]);
+        assert_eq!(signed_by(look("refs/tags/v2").await), "alice");
+    }
+}
+
+#[tokio::test]
 async fn openpgp_signatures_count_while_their_key_does() {
     let scene = Scene::new();
     let gnupg = Gnupg::new(&scene);
