@@ -20,9 +20,10 @@ use std::{
     cell::Cell,
     io::{self, BufRead, Write},
     path::PathBuf,
+    collections::HashMap,
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver},
     },
@@ -33,8 +34,10 @@ use std::{
 /// The argument with which this program looks.
 pub const ARGUMENT: &str = "--looker";
 
-/// Threads, each with one look.
-const THREADS: usize = host::lanes::AT_A_TIME;
+/// Threads, each with one look: as many as there are looks, and as many that wait still for what nobody wants any more.
+const THREADS: usize = 2 * host::lanes::AT_A_TIME;
+/// How long after its time a look is answered for whoever does it: some waits cannot be ended.
+const LATE: Duration = Duration::from_millis(500);
 /// A look's stack. What a server says is parsed without recursion.
 pub(crate) const STACK: usize = 512 << 10;
 /// The most that a server may say until the reference is found: one that does not know protocol 2 shows all that it has.
@@ -86,14 +89,17 @@ pub fn main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let (give, take) = mpsc::channel();
-    let (take, open) = (Arc::new(Mutex::new(take)), Arc::new(AtomicUsize::new(0)));
-    let mut threads = 0;
+    let (take, pending) = (Arc::new(Mutex::new(take)), Arc::<Pending>::default());
+    let (mut threads, open) = (0, Arc::new(AtomicUsize::new(0)));
+    let late = Arc::clone(&pending);
+    thread::Builder::new().stack_size(STACK).spawn(move || late.answer_late())?;
     for line in io::stdin().lock().lines() {
         let question: Question = serde_json::from_str(&line?)?;
         // Nobody waits behind a server that does not answer while a thread can be had.
         if open.fetch_add(1, Ordering::Relaxed) >= threads && threads < THREADS {
-            let (take, open) = (Arc::clone(&take), Arc::clone(&open));
-            thread::Builder::new().stack_size(STACK).spawn(move || answer_all(&take, &open))?;
+        pending.add(&question);
+            let (take, pending, open) = (Arc::clone(&take), Arc::clone(&pending), Arc::clone(&open));
+            thread::Builder::new().stack_size(STACK).spawn(move || answer_all(&take, &pending, &open))?;
             threads += 1;
         }
         give.send(question).map_err(io::Error::other)?;
@@ -101,19 +107,75 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn answer_all(questions: &Mutex<Receiver<Question>>, open: &AtomicUsize) {
+fn answer_all(questions: &Mutex<Receiver<Question>>, pending: &Pending, open: &AtomicUsize) {
     loop {
         let next = questions.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(question) = next else { return };
-        let answer = Answer { id: question.id, found: look(&question) };
+        let found = look(&question);
         open.fetch_sub(1, Ordering::Relaxed);
-        // An answer has only words that JSON has.
-        let mut line = serde_json::to_vec(&answer).unwrap_or_default();
-        line.push(b'\n');
-        let mut out = io::stdout().lock();
-        if out.write_all(&line).and_then(|()| out.flush()).is_err() {
-            // Nobody reads any more.
-            std::process::exit(1);
+        if pending.remove(question.id) {
+            say(&Answer { id: question.id, found });
+        }
+    }
+}
+
+fn say(answer: &Answer) {
+    // An answer has only words that JSON has.
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+        // Nobody reads any more.
+        std::process::exit(1);
+    }
+}
+
+/// The looks that nobody has answered, and until when somebody has to.
+#[derive(Default)]
+struct Pending(Mutex<Unanswered>, Condvar);
+
+#[derive(Default)]
+struct Unanswered {
+    looks: HashMap<u64, Instant>,
+    /// When they are looked through next; None if whoever does so has to be told that there are any.
+    next: Option<Instant>,
+}
+
+impl Pending {
+    fn unanswered(&self) -> MutexGuard<'_, Unanswered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, question: &Question) {
+        let until = Instant::now() + Duration::from_millis(question.milliseconds) + LATE;
+        let mut unanswered = self.unanswered();
+        unanswered.looks.insert(question.id, until);
+        if unanswered.next.is_none_or(|next| until < next) {
+            self.1.notify_one();
+        }
+    }
+
+    /// Whether it was still there.
+    fn remove(&self, id: u64) -> bool {
+        self.unanswered().looks.remove(&id).is_some()
+    }
+
+    /// Says of each look that is late that the server is silent. Whoever does it ends by itself.
+    fn answer_late(&self) {
+        let mut unanswered = self.unanswered();
+        loop {
+            let now = Instant::now();
+            for (id, _) in unanswered.looks.extract_if(|_, until| *until <= now) {
+                say(&Answer { id, found: Found::Silence });
+            }
+            unanswered.next = unanswered.looks.values().min().copied();
+            unanswered = match unanswered.next {
+                Some(next) => {
+                    let left = next.saturating_duration_since(now);
+                    self.1.wait_timeout(unanswered, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.1.wait(unanswered).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 }

@@ -29,9 +29,12 @@ use rustix::{
 };
 use std::{
     any::Any,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -72,7 +75,9 @@ pub(crate) fn connect<'a, 'r>(remote: &'a Remote<'r>) -> Result<Connected<'a, 'r
     Ok(remote.to_connection_with_transport(transport))
 }
 
-/// Connects to a git:// or http(s):// server that may not take longer or say more than this.
+/// Connects to a git:// or http(s):// server that may not say more than this, in all its answers together, and is heard until
+/// then. A wait that is going on at that moment may go on: over HTTP for as long as all was to take, for a name to be looked
+/// up as long as the resolver does. Who asks counts on no more than that it ends.
 pub(crate) fn connect_within(url: &gix::Url, bound: Bound) -> Result<Box<dyn Transport + Send>, Error> {
     if url.scheme == Scheme::Git {
         return daemon(url, Protocol::V2, Some(bound)).map_err(Error::from_error);
@@ -83,7 +88,7 @@ pub(crate) fn connect_within(url: &gix::Url, bound: Bound) -> Result<Box<dyn Tra
         configure_request: None,
     };
     let options = http::Options { backend: Some(Arc::new(Mutex::new(client))), ..http::Options::default() };
-    let remote = Counted { remote: reqwest::Remote::default(), bytes: bound.bytes };
+    let remote = Counted { remote: reqwest::Remote::default(), shared: Arc::new(Shared::new(bound)) };
     let mut transport = http::connect_http(remote, url.clone(), Protocol::V2, false);
     transport.configure(&options)?;
     Ok(Box::new(transport))
@@ -213,15 +218,72 @@ fn open(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     }
 }
 
-/// A client for HTTP that reads so much of each answer and no more.
+/// A client for HTTP whose answers are bounded together.
 struct Counted {
     remote: reqwest::Remote,
-    bytes: u64,
+    shared: Arc<Shared>,
+}
+
+/// What is left for all answers.
+struct Shared {
+    bound: Bound,
+    bytes: AtomicU64,
+}
+
+impl Shared {
+    fn new(bound: Bound) -> Self {
+        Self { bound, bytes: AtomicU64::new(bound.bytes) }
+    }
+}
+
+/// An answer, as far as it may be read.
+struct Limited<R> {
+    inner: R,
+    shared: Arc<Shared>,
+}
+
+impl<R: BufRead> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl<R: BufRead> BufRead for Limited<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.shared.bound.left()?;
+        let most = usize::try_from(self.shared.bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if most == 0 {
+            return Ok(&[]);
+        }
+        let available = self.inner.fill_buf()?;
+        Ok(&available[..available.len().min(most)])
+    }
+
+    fn consume(&mut self, length: usize) {
+        // One answer is read after the other, by one thread.
+        self.shared.bytes.fetch_sub(length as u64, Ordering::Relaxed);
+        self.inner.consume(length);
+    }
+}
+
+impl Counted {
+    fn limited<R>(&self, inner: R) -> Limited<R> {
+        Limited { inner, shared: Arc::clone(&self.shared) }
+    }
+
+    /// No request begins when there is nothing left.
+    fn begin(&self) -> Result<(), Error> {
+        self.shared.bound.left().map(drop).map_err(Error::from_error)
+    }
 }
 
 impl Http for Counted {
-    type Headers = io::Take<<reqwest::Remote as Http>::Headers>;
-    type ResponseBody = io::Take<<reqwest::Remote as Http>::ResponseBody>;
+    type Headers = Limited<<reqwest::Remote as Http>::Headers>;
+    type ResponseBody = Limited<<reqwest::Remote as Http>::ResponseBody>;
     type PostBody = <reqwest::Remote as Http>::PostBody;
 
     fn get(
@@ -231,7 +293,8 @@ impl Http for Counted {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<GetResponse<Self::Headers, Self::ResponseBody>, Error> {
         let GetResponse { headers, body } = self.remote.get(url, base_url, headers)?;
-        Ok(GetResponse { headers: headers.take(self.bytes), body: body.take(self.bytes) })
+        self.begin()?;
+        Ok(GetResponse { headers: self.limited(headers), body: self.limited(body) })
     }
 
     fn post(
@@ -242,7 +305,8 @@ impl Http for Counted {
         body: PostBodyDataKind,
     ) -> Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>, Error> {
         let PostResponse { post_body, headers, body } = self.remote.post(url, base_url, headers, body)?;
-        Ok(PostResponse { post_body, headers: headers.take(self.bytes), body: body.take(self.bytes) })
+        self.begin()?;
+        Ok(PostResponse { post_body, headers: self.limited(headers), body: self.limited(body) })
     }
 
     fn configure(&mut self, config: &dyn Any) -> Result<(), Error> {

@@ -137,6 +137,52 @@ async fn look(session: &Session, call: Fetch) -> Looked {
     sights.next().await.unwrap().unwrap().0.repositories.pop().unwrap()
 }
 
+/// A web server that answers at once and then says a byte now and then, for ever.
+fn dribbles() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                let kind = "application/x-git-upload-pack-advertisement";
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 100000\r\n\r\n001e");
+                if stream.read(&mut request).unwrap_or(0) == 0 {
+                    return;
+                }
+                stream.write_all(head.as_bytes()).ok();
+                while stream.write_all(b"#").is_ok() {
+                    // The server's pace is what is tested.
+                    std::thread::sleep(Duration::from_millis(700));
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_dribbles_has_its_bound_and_the_others_keep_their_looker() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let counted = Counted::new(&scene);
+    let program = counted.0.to_str().unwrap();
+    let session = Session::new(scene.errands().with_program(program).within(Duration::from_secs(1)));
+    let commit = scene.push_file("1");
+    session.fetch(fetch(&daemon.url())).await.unwrap();
+    session.checkout(checkout(&commit)).await.unwrap();
+    let slow = Fetch { repository: "slow".parse().unwrap(), ..fetch(&format!("http://127.0.0.1:{}/a", dribbles())) };
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let looked = look(&session, slow.clone()).await;
+        assert_eq!(looked.unreachable.as_deref(), Some("it has not answered within 1 s"));
+        assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    }
+    assert_eq!(look(&session, fetch(&daemon.url())).await.revision, Some(commit));
+    assert_eq!(counted.started("--looker").len(), 1, "others lost their looker");
+}
+
 fn states(remotes: &[Remote]) -> Vec<RemoteState> {
     remotes.iter().map(|remote| remote.state).collect()
 }
