@@ -109,25 +109,20 @@ struct Reading<'a> {
     nodes: Vec<(String, Node)>,
 }
 
+/// An entry of a directory that was judged by itself.
+struct Entry {
+    name: String,
+    kind: EntryKind,
+    id: ObjectId,
+}
+
 impl Reading<'_> {
+    /// All of a directory is judged before what is in its entries is read: of each directory above there are then its
+    /// entries, of which so many are counted, and not the whole of its tree object.
     fn directory(&mut self, tree: ObjectId, path: &str, depth: usize) -> Result<(), CheckoutError> {
-        let bytes = self.read(tree, path, Kind::Tree, LARGEST_TREE)?;
-        let mut names = Names::default();
-        let mut before = None;
-        for entry in TreeRefIter::from_bytes(&bytes, self.repository.object_hash()) {
-            let here = if path.is_empty() { "." } else { path };
-            let entry = entry.map_err(|_| refuse(here, Refused::Malformed))?;
-            let shown = join(path, &String::from_utf8_lossy(entry.filename));
-            let refused = |reason| refuse(&shown, reason);
-            let kind = entry_kind(entry.mode).map_err(refused)?;
-            let name = entry_name(entry.filename, kind == EntryKind::Link).map_err(refused)?;
-            names.add(name).map_err(refused)?;
-            if before.replace(entry).is_some_and(|before| before > entry) {
-                return Err(refused(Refused::Malformed));
-            }
-            let path = join(path, name);
-            self.tally.entry(&path, depth).map_err(refused)?;
-            let id = entry.oid.to_owned();
+        for Entry { name, kind, id } in self.entries(tree, path, depth)? {
+            let path = join(path, &name);
+            let refused = |reason| refuse(&path, reason);
             match kind {
                 EntryKind::Commit => return Err(refused(Refused::Submodule)),
                 EntryKind::Tree => {
@@ -149,6 +144,27 @@ impl Reading<'_> {
         Ok(())
     }
 
+    fn entries(&mut self, tree: ObjectId, path: &str, depth: usize) -> Result<Vec<Entry>, CheckoutError> {
+        let bytes = self.read(tree, path, Kind::Tree, LARGEST_TREE)?;
+        let mut names = Names::default();
+        let (mut before, mut entries) = (None, Vec::new());
+        for entry in TreeRefIter::from_bytes(&bytes, self.repository.object_hash()) {
+            let here = if path.is_empty() { "." } else { path };
+            let entry = entry.map_err(|_| refuse(here, Refused::Malformed))?;
+            let shown = join(path, &String::from_utf8_lossy(entry.filename));
+            let refused = |reason| refuse(&shown, reason);
+            let kind = entry_kind(entry.mode).map_err(refused)?;
+            let name = entry_name(entry.filename, kind == EntryKind::Link).map_err(refused)?;
+            names.add(name).map_err(refused)?;
+            if before.replace(entry).is_some_and(|before| before > entry) {
+                return Err(refused(Refused::Malformed));
+            }
+            self.tally.entry(&join(path, name), depth).map_err(refused)?;
+            entries.push(Entry { name: name.to_owned(), kind, id: entry.oid.to_owned() });
+        }
+        Ok(entries)
+    }
+
     fn size(&self, id: ObjectId, path: &str, kind: Kind) -> Result<u64, CheckoutError> {
         let header = self.repository.find_header(id).map_err(|cause| damaged(path, cause))?;
         if header.kind() == kind { Ok(header.size()) } else { Err(refuse(path, Refused::Malformed)) }
@@ -158,7 +174,10 @@ impl Reading<'_> {
         if self.size(id, path, kind)? > most {
             return Err(refuse(path, Refused::TooLarge(most)));
         }
-        self.repository.find_object(id).map(|mut object| object.data.split_off(0)).map_err(|cause| damaged(path, cause))
+        self.repository
+            .find_object(id)
+            .map(|mut object| std::mem::take(&mut object.data))
+            .map_err(|cause| damaged(path, cause))
     }
 }
 

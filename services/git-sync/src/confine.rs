@@ -25,8 +25,12 @@ pub(crate) fn confine(processor_time: Option<u64>) -> io::Result<()> {
         (Resource::RLIMIT_NOFILE, 1024),
         (Resource::RLIMIT_CORE, 0),
     ];
-    for (resource, limit) in limits.into_iter().chain(processor_time.map(|seconds| (Resource::RLIMIT_CPU, seconds))) {
+    for (resource, limit) in limits {
         setrlimit(resource, limit, limit)?;
     }
     Ok(())
 }
+    if let Some(seconds) = processor_time {
+        // The first ends it with a signal that says why, the second whoever ignores that.
+        setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 5)?;
+    }

@@ -2,27 +2,29 @@
 //! the call on standard input and the reply on standard output. gix blocks, and hostile packs are made to exhaust.
 
 use crate::{
-    checkout::{CheckoutError, checkout},
-    confine::{MEMORY, confine},
+    checkout::checkout,
+    confine::confine,
     credentials::Credentials,
     export,
-    fetch::{FetchError, fetch},
+    fault::{
+        checkout_error, failed, fetch_error, file_error, import_error, no_answer, push_error, record_error, tidy_error,
+    },
+    fetch::fetch,
     forget::forget,
     glance::Records,
     health::Health,
-    import::{ImportError, import},
+    import::import,
     looks::Looks,
     place::Place,
     prune::prune,
-    push::{PushError, push},
-    record::{RecordError, record},
+    push::push,
+    record::record,
     seed::Seeds,
     several::Attempt,
-    tidy::{TidyError, tidy},
+    tidy::tidy,
 };
 use host::{
-    command::{Command, CommandError},
-    files::FileError,
+    command::Command,
     lanes::{self, Lanes},
 };
 use interfaces::git_sync::{Changed, CheckedOut, Checkout, Error, Exported, Fetch, Imported, Prune, Push, Record};
@@ -46,7 +48,7 @@ pub const ARGUMENT: &str = "--errand";
 /// Errands at a time that need no server.
 const HERE_AT_A_TIME: usize = 8;
 /// Seconds of processor time for one.
-const PROCESSOR_TIME: u64 = 120;
+pub(crate) const PROCESSOR_TIME: u64 = 120;
 /// What an administrator may set for the service and the child needs: proxies and authorities.
 const PASSED_ON: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -140,11 +142,16 @@ impl Errands {
         Self { patience, ..self }
     }
 
+    /// Until when somebody who asks now waits.
+    pub(crate) fn patient(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
     /// Does an errand that needs no server.
     pub(crate) async fn run_here<R: DeserializeOwned>(&self, task: Task) -> Result<R, Error> {
         // The semaphore is never closed.
         let _place = self.here.acquire().await;
-        self.run(task, Instant::now() + self.patience).await
+        self.run(task, self.patient()).await
     }
 
     /// Does one errand. The child and what it started are killed when the deadline is over or nobody waits any more.
@@ -214,40 +221,6 @@ pub(crate) fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
     PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
-fn failed(task: &Task, reason: String) -> Error {
-    Error::Failed { action: format!("work on the repository {}", task.repository()), reason }
-}
-
-fn no_answer(task: &Task, cause: CommandError) -> Error {
-    match (cause, task) {
-        (CommandError::TimedOut { seconds, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. })) => {
-            let reason = format!("it has not sent everything within {seconds} s");
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
-        }
-        (CommandError::TimedOut { seconds, .. }, Task::Push(Push { repository, .. })) => {
-            let reason = format!("it has not taken everything within {seconds} s");
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
-        }
-        (CommandError::TimedOut { seconds, .. }, _) => failed(task, format!("it was ended after {seconds} s")),
-        (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
-        (CommandError::Failed { stderr, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. }))
-            if stderr.contains(NO_MEMORY) =>
-        {
-            let reason = "it sends something too large for this host: a fetch has no more memory".to_owned();
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
-        }
-        (CommandError::Failed { stderr, .. }, _) if stderr.contains(NO_MEMORY) => {
-            failed(task, format!("it takes more than {} MiB of memory", MEMORY >> 20))
-        }
-        (CommandError::Failed { status, stderr, .. }, _) => {
-            failed(task, format!("its child ended ({status}) {stderr}"))
-        }
-    }
-}
-
-/// What Rust says last when the kernel gives no more memory (std::alloc::handle_alloc_error).
-const NO_MEMORY: &str = "memory allocation of";
-
 /// Does the errand on standard input.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -310,77 +283,7 @@ fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> 
     }
 }
 
-fn push_error(call: &Push, cause: PushError) -> Error {
-    let repository = call.repository.clone();
-    match cause {
-        PushError::NoRevision => Error::NoSuchRevision { repository, revision: call.revision.clone() },
-        PushError::Unreachable(reason) => Error::RepositoryUnreachable { repository, reason },
-        PushError::Refused(reason) => Error::NotPushed { repository, reason },
-        PushError::File(cause) => file_error(&format!("push {repository}"), &cause),
-    }
-}
-
-fn import_error(cause: &ImportError) -> Error {
-    let reason = runtime::chain(cause);
-    if cause.is_ours() {
-        Error::Failed { action: "read the bundle".to_owned(), reason }
-    } else {
-        Error::RefusedBundle { reason }
-    }
-}
-
 /// Twins hold nothing that JSON cannot: text keys, whole numbers, text.
 fn to_value<T: Serialize>(reply: &T) -> Value {
     serde_json::to_value(reply).unwrap_or(Value::Null)
-}
-
-fn fetch_error(call: &Fetch, cause: FetchError) -> Error {
-    let (repository, reference) = (call.repository.clone(), call.reference.clone());
-    match cause {
-        FetchError::Unreachable(_) | FetchError::TooLarge(_) => {
-            Error::RepositoryUnreachable { repository, reason: cause.to_string() }
-        }
-        FetchError::NoReference => Error::NoSuchReference { repository, reference },
-        FetchError::NotACommit(_) => {
-            Error::RefusedContent { repository, path: reference.as_str().to_owned(), reason: cause.to_string() }
-        }
-        FetchError::Untrusted { revision, reason } => Error::NotTrusted { repository, revision, reason },
-        FetchError::Rewritten { revision, floor } => Error::HistoryRewritten { repository, revision, floor },
-        FetchError::File(cause) => file_error(&format!("fetch {repository}"), &cause),
-        FetchError::Judge(_) | FetchError::Full(_) | FetchError::Init(_) => {
-            Error::Failed { action: format!("fetch {repository}"), reason: cause.to_string() }
-        }
-    }
-}
-
-fn checkout_error(call: &Checkout, cause: CheckoutError) -> Error {
-    let (repository, revision) = (call.repository.clone(), call.revision.clone());
-    match cause {
-        CheckoutError::NoRepository => Error::NoSuchRepository { repository },
-        CheckoutError::NoRevision => Error::NoSuchRevision { repository, revision },
-        CheckoutError::Refused { path, reason } => {
-            Error::RefusedContent { repository, path, reason: reason.to_string() }
-        }
-        CheckoutError::File(cause) => file_error(&format!("check {repository} out"), &cause),
-        CheckoutError::Damaged { .. } => {
-            Error::Failed { action: format!("check {repository} out"), reason: runtime::chain(&cause) }
-        }
-    }
-}
-
-fn record_error(call: &Record, cause: &RecordError) -> Error {
-    match cause {
-        RecordError::NoRepository => Error::NoSuchRepository { repository: call.repository.clone() },
-        RecordError::Mirror(_) | RecordError::File(_) => {
-            Error::Failed { action: format!("write the history of {}", call.repository), reason: runtime::chain(cause) }
-        }
-    }
-}
-
-fn tidy_error(repository: &RepositoryName, cause: &TidyError) -> Error {
-    Error::Failed { action: format!("tidy the mirror of {repository}"), reason: runtime::chain(cause) }
-}
-
-pub(crate) fn file_error(action: &str, cause: &FileError) -> Error {
-    Error::Failed { action: action.to_owned(), reason: runtime::chain(cause) }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     bundle::{BundleError, Header, header},
-    errand::file_error,
+    fault::file_error,
     fetch::open_mirror,
     git::{git, said},
     prune::remove_tree,

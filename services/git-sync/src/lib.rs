@@ -9,6 +9,7 @@ mod confine;
 mod credentials;
 pub mod errand;
 mod export;
+mod fault;
 mod fetch;
 mod forget;
 mod git;

@@ -1,7 +1,8 @@
 //! The calls of io.bitbuilder.GitSync: one at a time per repository, different repositories side by side.
 
 use crate::{
-    errand::{Errands, Task, file_error},
+    errand::{Errands, Task},
+    fault::file_error,
     forget, import,
     place::Place,
     quiet::Quiet,
