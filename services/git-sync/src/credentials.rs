@@ -3,11 +3,14 @@
 //! address; with `@HOST` or `@HOST+PORT` behind it, for that server. Only paths of these files reach an argument or the
 //! environment, never what they hold.
 
-use crate::several::Attempt;
+use crate::{
+    login::{Login, NotALogin},
+    several::Attempt,
+};
 use interfaces::git_sync::Push;
-use model::names::RepositoryName;
+use model::{RepositoryUrl, names::RepositoryName};
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +20,8 @@ const SSH_KEY: &str = "ssh-key";
 const PUSH_KEY: &str = "push-key";
 /// Known host keys (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 const SSH_KNOWN_HOSTS: &str = "ssh-known-hosts";
-/// A user and a password or token for https, `USER:PASSWORD`.
+/// A user and a password or token for https: `USER:PASSWORD` where the name says whose, and lines that say it themselves where
+/// the name does not.
 const HTTPS_LOGIN: &str = "https-login";
 /// Certificates of the authorities that https servers are known by, in PEM, in place of the host's own.
 const AUTHORITIES: &str = "ca";
@@ -31,13 +35,16 @@ pub(crate) struct Credentials<'a> {
     server: Option<String>,
     /// Whether it is the server of the repository's own address, not that of a mirror.
     first: bool,
+    /// The address that is fetched from.
+    url: Option<&'a RepositoryUrl>,
 }
 
 impl<'a> Credentials<'a> {
     pub(crate) fn new(directory: Option<&'a Path>, attempt: &'a Attempt) -> Self {
         let Attempt { call, .. } = attempt;
         let first = attempt.url().server() == call.url.server();
-        Self { directory, repository: &call.repository, server: attempt.url().server_label(), first }
+        let url = Some(attempt.url());
+        Self { directory, repository: &call.repository, server: attempt.url().server_label(), first, url }
     }
 
     /// The credentials to push with: a key of their own, which no server is shown from which is fetched.
@@ -45,22 +52,46 @@ impl<'a> Credentials<'a> {
     /// # Errors
     /// What is missing, and where it goes.
     pub(crate) fn push_command(directory: Option<&'a Path>, call: &'a Push) -> Result<String, String> {
+        Self::to_push(directory, call).ssh_command_with(PUSH_KEY)
+    }
+
+    fn to_push(directory: Option<&'a Path>, call: &'a Push) -> Self {
         let server = call.url.server_label();
-        Self { directory, repository: &call.repository, server, first: true }.ssh_command_with(PUSH_KEY)
+        Self { directory, repository: &call.repository, server, first: true, url: None }
     }
 
     /// A login, or whoever vouches for a server, is meant for one server. A key and the hosts that it is shown to are not
     /// told to anybody, and each line of the latter names its own.
     fn find(&self, what: &str) -> Option<PathBuf> {
-        let directory = self.directory?;
+        let any = [format!("bitbuilder.{what}.{}", self.repository), format!("bitbuilder.{what}")];
+        let any = any.into_iter().filter(|_| self.first || [SSH_KEY, SSH_KNOWN_HOSTS].contains(&what));
+        self.first_of(self.named(what).into_iter().chain(any))
+    }
+
+    /// The names for this server alone.
+    fn named(&self, what: &str) -> Vec<String> {
         let names = [format!("bitbuilder.{what}.{}", self.repository), format!("bitbuilder.{what}")];
-        let servers = self.server.iter().flat_map(|server| names.iter().map(move |name| format!("{name}@{server}")));
-        let any = names.iter().filter(|_| self.first || [SSH_KEY, SSH_KNOWN_HOSTS].contains(&what)).cloned();
-        servers.chain(any).map(|name| directory.join(name)).find(|path| path.is_file())
+        self.server.iter().flat_map(|server| names.iter().map(move |name| format!("{name}@{server}"))).collect()
+    }
+
+    fn first_of(&self, names: impl IntoIterator<Item = String>) -> Option<PathBuf> {
+        let directory = self.directory?;
+        names.into_iter().map(|name| directory.join(name)).find(|path| path.is_file())
     }
 
     pub(crate) fn authorities(&self) -> Option<PathBuf> {
         self.find(AUTHORITIES)
+    }
+
+    /// The files that whoever fetches reads. A login is told to it.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        [SSH_KEY, SSH_KNOWN_HOSTS, AUTHORITIES].into_iter().filter_map(|what| self.find(what)).collect()
+    }
+
+    /// The files that whoever pushes reads.
+    pub(crate) fn files_to_push(directory: Option<&'a Path>, call: &'a Push) -> Vec<PathBuf> {
+        let credentials = Self::to_push(directory, call);
+        [PUSH_KEY, SSH_KNOWN_HOSTS].into_iter().filter_map(|what| credentials.find(what)).collect()
     }
 
     /// Whether it has authorities of its own, which nobody else's connections are to be judged by.
@@ -68,14 +99,21 @@ impl<'a> Credentials<'a> {
         self.authorities() != authorities_of_all(self.directory)
     }
 
-    /// The file with the user and the password for https, if there is one.
-    pub(crate) fn https_login_path(&self) -> Option<PathBuf> {
-        self.find(HTTPS_LOGIN)
-    }
-
-    /// The user and the password for https, if there are any.
-    pub(crate) fn https_login(&self) -> io::Result<Option<(String, String)>> {
-        self.https_login_path().map(|path| read_login(&path)).transpose()
+    /// The user and the password for https, if there are any. A login without a server's or a repository's name is for the
+    /// servers that its lines name.
+    ///
+    /// # Errors
+    /// What is wrong with a file, never what it holds.
+    pub(crate) fn https_login(&self) -> Result<Option<Login>, NotALogin> {
+        let Some(url) = self.url.filter(|url| url.as_str().starts_with("https://")) else { return Ok(None) };
+        let own = self.first.then(|| format!("bitbuilder.{HTTPS_LOGIN}.{}", self.repository));
+        if let Some(path) = self.first_of(self.named(HTTPS_LOGIN).into_iter().chain(own)) {
+            let (name, text) = read(&path)?;
+            return Login::own(&name, &text).map(Some);
+        }
+        let Some(path) = self.first_of([format!("bitbuilder.{HTTPS_LOGIN}")]) else { return Ok(None) };
+        let (name, text) = read(&path)?;
+        Login::among(&name, &text, &url.server())
     }
 
     /// How `ssh` is run to fetch.
@@ -124,14 +162,13 @@ pub(crate) fn authorities_of_all(directory: Option<&Path>) -> Option<PathBuf> {
     directory.map(|directory| directory.join(format!("bitbuilder.{AUTHORITIES}"))).filter(|path| path.is_file())
 }
 
-/// The user and the password in a file.
-pub(crate) fn read_login(path: &Path) -> io::Result<(String, String)> {
-    let text = fs::read_to_string(path)?;
-    let login = text.trim_end_matches(['\n', '\r']).split_once(':');
-    // What it holds instead is not said.
-    let malformed =
-        || io::Error::new(io::ErrorKind::InvalidData, format!("bitbuilder.{HTTPS_LOGIN} is not USER:PASSWORD"));
-    login.map(|(user, password)| (user.to_owned(), password.to_owned())).ok_or_else(malformed)
+/// A credential's name and what it holds.
+fn read(path: &Path) -> Result<(String, String), NotALogin> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(cause) => Err(NotALogin::Read { name, cause: cause.to_string() }),
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +190,7 @@ mod tests {
         let web = "web".parse().unwrap();
         let mirror = |url: &str| attempt(&web, Source::Mirror(url.parse().unwrap()));
         let login = |attempt: &Attempt| {
-            Credentials::new(Some(directory.path()), attempt).https_login().unwrap().map(|(user, _)| user)
+            Credentials::new(Some(directory.path()), attempt).https_login().unwrap().map(|login| login.user)
         };
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         let first = attempt(&web, Source::First);
@@ -164,7 +201,7 @@ mod tests {
             mirror("https://mirror.example.org/web"),
             mirror("http://git.example.org/web"),
         ];
-        for name in ["https-login", "https-login.web", "ca", "ssh-key.web", "ssh-known-hosts"] {
+        for name in ["https-login.web", "ca", "ssh-key.web", "ssh-known-hosts"] {
             write(&format!("bitbuilder.{name}"), "own:x");
         }
         assert_eq!(login(&first).as_deref(), Some("own"));
@@ -194,13 +231,22 @@ mod tests {
             Credentials::new(Some(directory.path()), attempt)
         };
         assert_eq!(of(&web).https_login().unwrap(), None);
-        fs::write(directory.path().join("bitbuilder.https-login"), "all:a\n").unwrap();
+        let login = |user: &str, password: &str| Some(Login { user: user.to_owned(), password: password.to_owned() });
+        let logins = "https://other:o@evil.example.org\nhttps://all:a@git.example.org\n";
+        fs::write(directory.path().join("bitbuilder.https-login"), logins).unwrap();
         fs::write(directory.path().join("bitbuilder.https-login.web"), "web:b:c").unwrap();
-        assert_eq!(of(&web).https_login().unwrap(), Some(("web".to_owned(), "b:c".to_owned())));
-        assert_eq!(of(&mail).https_login().unwrap(), Some(("all".to_owned(), "a".to_owned())));
-        fs::write(directory.path().join("bitbuilder.https-login"), "a secret").unwrap();
+        assert_eq!(of(&web).https_login().unwrap(), login("web", "b:c"));
+        assert_eq!(of(&mail).https_login().unwrap(), login("all", "a"));
+        // Whoever is in the registry: only a server that is named is told something.
+        let mut stranger = attempt(&mail, Source::First);
+        stranger.call.url = "https://git.example.org:8443/mail".parse().unwrap();
+        assert_eq!(Credentials::new(Some(directory.path()), &stranger).https_login().unwrap(), None);
+        fs::write(directory.path().join("bitbuilder.https-login"), "a:secret").unwrap();
         let refused = of(&mail).https_login().unwrap_err().to_string();
-        assert_eq!(refused, "bitbuilder.https-login is not USER:PASSWORD");
+        assert!(refused.starts_with("line 1 of bitbuilder.https-login is not https://"), "{refused}");
+        fs::write(directory.path().join("bitbuilder.https-login.web"), "a secret").unwrap();
+        let refused = of(&web).https_login().unwrap_err().to_string();
+        assert_eq!(refused, "bitbuilder.https-login.web is not USER:PASSWORD");
         assert!(of(&web).ssh_command().unwrap_err().contains("/etc/credstore/bitbuilder.ssh-known-hosts.web"));
     }
 }

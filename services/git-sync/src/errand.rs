@@ -9,11 +9,12 @@ use crate::{
     fault::{
         checkout_error, failed, fetch_error, file_error, import_error, no_answer, push_error, record_error, tidy_error,
     },
-    fetch::fetch,
+    fetch::{Access, fetch},
     forget::forget,
     glance::Records,
     health::Health,
     import::import,
+    login::{Login, NotALogin},
     looks::Looks,
     place::Place,
     prune::prune,
@@ -87,6 +88,8 @@ impl Task {
 struct Errand {
     root: PathBuf,
     credentials: Option<PathBuf>,
+    /// For the one server that is fetched from: a child reads no file that has others.
+    login: Option<Login>,
     task: Task,
 }
 
@@ -191,7 +194,13 @@ impl Errands {
 
     fn request(&self, task: Task) -> Result<(Task, Vec<u8>), Error> {
         let (root, credentials) = (self.root.clone(), self.credentials.clone());
-        let errand = Errand { root, credentials, task };
+        let login = if let Task::Fetch(attempt) = &task {
+            let refused = |cause: NotALogin| attempt.unreachable(cause.to_string());
+            Credentials::new(credentials.as_deref(), attempt).https_login().map_err(refused)?
+        } else {
+            None
+        };
+        let errand = Errand { root, credentials, login, task };
         let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
         Ok((errand.task, request))
     }
@@ -243,12 +252,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn perform(Errand { root, credentials, task }: &Errand) -> Result<Value, Error> {
+fn perform(Errand { root, credentials, login, task }: &Errand) -> Result<Value, Error> {
     let place = Place::new(root, &task.repository());
     match task {
         Task::Fetch(attempt) => {
             let credentials = Credentials::new(credentials.as_deref(), attempt);
-            fetch(&place, attempt, &credentials)
+            fetch(&place, attempt, Access { credentials: &credentials, login: login.as_ref() })
                 .map(|tried| to_value(&tried))
                 .map_err(|cause| fetch_error(&attempt.call, cause))
         }

@@ -3,6 +3,7 @@
 
 use crate::{
     credentials::Credentials,
+    login::Login,
     place::{Place, Record, Signed, names_in},
     prune::discard,
     several::{Attempt, Tried},
@@ -69,6 +70,13 @@ enum Fault {
     Perhaps(FetchError),
 }
 
+/// What a server may be shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Access<'a> {
+    pub(crate) credentials: &'a Credentials<'a>,
+    pub(crate) login: Option<&'a Login>,
+}
+
 /// What a reference names.
 struct Tip {
     /// The object itself: a commit or an annotated tag.
@@ -78,17 +86,17 @@ struct Tip {
 }
 
 /// Fetches a reference and judges what it names.
-pub(crate) fn fetch(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tried, FetchError> {
+pub(crate) fn fetch(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tried, FetchError> {
     let call = &attempt.call;
     let reference = &call.reference;
     place.make()?;
     let _alone = place.lock()?;
     place.sweep()?;
     host::files::write_unflushed(&place.git_config(), GIT_CONFIG.as_bytes(), 0o640)?;
-    let tip = match update(place, attempt, credentials) {
+    let tip = match update(place, attempt, access) {
         Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),
-        Err(Fault::Perhaps(_)) => replace(place, attempt, credentials)?,
+        Err(Fault::Perhaps(_)) => replace(place, attempt, access)?,
     };
     let held = place.record();
     let held_here = held.as_ref().filter(|held| held.reference == *reference);
@@ -187,7 +195,7 @@ fn contains(mirror: &Repository, revision: &Revision, floor: &Revision) -> Resul
 }
 
 /// Fetches into the mirror that is there.
-fn update(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, Fault> {
+fn update(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, Fault> {
     let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
     let mirror = place.mirror();
     remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
@@ -195,23 +203,23 @@ fn update(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Re
     if packs.iter().filter(|name| name.ends_with(".pack")).count() > MOST_PACKS {
         return Err(absent());
     }
-    let options = fetching(attempt.url(), credentials).map_err(Fault::Final)?;
+    let options = fetching(attempt.url(), access).map_err(Fault::Final)?;
     let repository = gix::open_opts(&mirror, options).map_err(|_| absent())?;
-    receive(&repository, attempt, credentials)
+    receive(&repository, attempt, access)
 }
 
 /// Fetches into a new mirror and puts it in the place of the other one.
-fn replace(place: &Place, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, FetchError> {
+fn replace(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, FetchError> {
     let fresh = place.fresh_mirror();
     let repository = gix::ThreadSafeRepository::init_opts(
         &fresh,
         gix::create::Kind::Bare,
         gix::create::Options::default(),
-        fetching(attempt.url(), credentials)?,
+        fetching(attempt.url(), access)?,
     )
     .map_err(|cause| FetchError::Init(reason(&cause)))?
     .to_thread_local();
-    let tip = receive(&repository, attempt, credentials).map_err(|fault| match fault {
+    let tip = receive(&repository, attempt, access).map_err(|fault| match fault {
         Fault::Final(cause) | Fault::Perhaps(cause) => cause,
     })?;
     if let Some(floor) = &attempt.call.floor
@@ -239,11 +247,11 @@ pub(crate) fn open_mirror(mirror: &Path) -> Result<Repository, Box<gix::Error>> 
 }
 
 /// How a mirror is opened to fetch into it.
-fn fetching(url: &RepositoryUrl, credentials: &Credentials<'_>) -> Result<Options, FetchError> {
+fn fetching(url: &RepositoryUrl, access: Access<'_>) -> Result<Options, FetchError> {
     if !url.as_str().starts_with("ssh://") {
         return Ok(options());
     }
-    let ssh = credentials.ssh_command().map_err(FetchError::Unreachable)?;
+    let ssh = access.credentials.ssh_command().map_err(FetchError::Unreachable)?;
     Ok(options().cli_overrides([format!("core.sshCommand={ssh}"), "ssh.variant=ssh".to_owned()]))
 }
 
@@ -263,7 +271,7 @@ fn holds(mirror: &Repository, revision: &Revision) -> bool {
     ObjectId::from_hex(revision.as_str().as_bytes()).is_ok_and(|id| mirror.has_object(id))
 }
 
-fn receive(mirror: &Repository, attempt: &Attempt, credentials: &Credentials<'_>) -> Result<Tip, Fault> {
+fn receive(mirror: &Repository, attempt: &Attempt, access: Access<'_>) -> Result<Tip, Fault> {
     let (url, reference) = (attempt.url(), &attempt.call.reference);
     let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
     remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
@@ -276,13 +284,9 @@ fn receive(mirror: &Repository, attempt: &Attempt, credentials: &Credentials<'_>
         })
         .map_err(unreachable)?;
     let asked = Cell::new(false);
-    let login = match url.as_str().starts_with("https://") {
-        true => credentials.https_login().map_err(|cause| Fault::Final(FetchError::Unreachable(cause.to_string())))?,
-        false => None,
-    };
     let connection = crate::transport::connect(&remote).map_err(unreachable)?.with_credentials(|action| {
         asked.set(true);
-        Ok(crate::transport::identify(action, url.as_str(), login.as_ref()))
+        Ok(crate::transport::identify(action, url.as_str(), access.login))
     });
     let prepared = connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default()).map_err(|cause| {
         if asked.get() { Fault::Final(FetchError::Unreachable(ASKED.to_owned())) } else { unreachable(cause) }

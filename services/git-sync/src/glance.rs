@@ -97,7 +97,9 @@ impl Errands {
                 if credentials.has_own_authorities() {
                     return Found::Unsure;
                 }
-                credentials.https_login_path()
+                // An errand says what is wrong with it.
+                let Ok(login) = credentials.https_login() else { return Found::Unsure };
+                login
             }
             _ => return Found::Unsure,
         };

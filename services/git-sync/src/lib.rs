@@ -16,6 +16,7 @@ mod git;
 mod glance;
 mod health;
 mod import;
+mod login;
 pub mod looker;
 mod looks;
 mod place;

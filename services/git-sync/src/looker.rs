@@ -3,6 +3,7 @@
 
 use crate::{
     confine::confine,
+    login::Login,
     transport::{Bound, connect_within, identify},
 };
 use gix::{
@@ -18,11 +19,10 @@ use model::{Reference, RepositoryUrl};
 use serde::{Deserialize, Serialize};
 use std::{
     cell::Cell,
-    io::{self, BufRead, Write},
-    path::PathBuf,
     collections::HashMap,
     process::ExitCode,
     sync::{
+    io::{self, BufRead, Write},
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver},
@@ -49,8 +49,8 @@ pub(crate) struct Question {
     pub(crate) id: u64,
     pub(crate) url: RepositoryUrl,
     pub(crate) reference: Reference,
-    /// The file with the user and the password, if there is one.
-    pub(crate) login: Option<PathBuf>,
+    /// For that server.
+    pub(crate) login: Option<Login>,
     pub(crate) milliseconds: u64,
 }
 
@@ -201,7 +201,6 @@ fn look(question: &Question) -> Found {
 fn references(question: &Question, bound: Bound) -> Result<Option<Vec<Ref>>, gix::Error> {
     let Question { url, reference, login, .. } = question;
     let parsed = gix::url::parse(url.as_str())?;
-    let login = login.as_deref().map(crate::credentials::read_login).transpose().map_err(gix::Error::from_error)?;
     let mut transport = connect_within(&parsed, bound)?;
     let asked = Cell::new(false);
     let authenticate = |action| {

@@ -51,7 +51,7 @@ impl Attempt {
         }
     }
 
-    fn unreachable(&self, reason: String) -> Error {
+    pub(crate) fn unreachable(&self, reason: String) -> Error {
         Error::RepositoryUnreachable { repository: self.call.repository.clone(), reason }
     }
 

@@ -2,6 +2,7 @@
 //! each piece until the one before is acknowledged (RFC 896), and an acknowledgement for 40 ms (RFC 1122, 4.2.3.2); without
 //! that, each of ours would be a packet.
 
+use crate::login::Login;
 use gix::{
     Error, Remote,
     bstr::BStr,
@@ -292,8 +293,8 @@ impl Http for Counted {
         base_url: &str,
         headers: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<GetResponse<Self::Headers, Self::ResponseBody>, Error> {
-        let GetResponse { headers, body } = self.remote.get(url, base_url, headers)?;
         self.begin()?;
+        let GetResponse { headers, body } = self.remote.get(url, base_url, headers)?;
         Ok(GetResponse { headers: self.limited(headers), body: self.limited(body) })
     }
 
@@ -304,8 +305,8 @@ impl Http for Counted {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
         body: PostBodyDataKind,
     ) -> Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>, Error> {
-        let PostResponse { post_body, headers, body } = self.remote.post(url, base_url, headers, body)?;
         self.begin()?;
+        let PostResponse { post_body, headers, body } = self.remote.post(url, base_url, headers, body)?;
         Ok(PostResponse { post_body, headers: self.limited(headers), body: self.limited(body) })
     }
 
@@ -320,12 +321,12 @@ impl Http for Counted {
 
 /// Gives `login` to the server of `url`. It may send us to another, which is not to have what this one has. Nobody is there
 /// to be asked, and no helper program is to be run.
-pub(crate) fn identify(action: Action, url: &str, login: Option<&(String, String)>) -> Option<Outcome> {
+pub(crate) fn identify(action: Action, url: &str, login: Option<&Login>) -> Option<Outcome> {
     let Action::Get(context) = action else { return None };
     if !context.url.as_ref().is_some_and(|asking| same_server(asking.as_ref(), url)) {
         return None;
     }
-    login.cloned().map(|(username, password)| Outcome {
+    login.cloned().map(|Login { user: username, password }| Outcome {
         identity: gix::sec::identity::Account { username, password, oauth_refresh_token: None },
         next: context.into(),
     })
