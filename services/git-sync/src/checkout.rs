@@ -2,9 +2,10 @@
 //! beside its place and renamed there. Nothing that the repository says is run: no filter, no attribute, no hook.
 
 use crate::{
-    fetch::open_mirror,
+    damage::mark,
+    mirror::open_mirror,
     place::{Place, sync_directory},
-    prune::{discard, remove_tree},
+    prune::remove_tree,
     tree::{Bounds, LONGEST_TARGET, Names, Refused, Tally, entry_kind, entry_name, is_lfs_pointer, link_target},
 };
 use gix::{
@@ -63,8 +64,8 @@ pub(crate) fn checkout(place: &Place, revision: &Revision) -> Result<bool, Check
     }
     let made = make(place, revision, &wanted);
     if let Err(CheckoutError::Damaged { .. }) = made {
-        // It is a copy of what the server has.
-        discard(&place.mirror())?;
+        // What the server has is fetched anew, and what was written here is carried over.
+        mark(place)?;
     }
     made.map(|()| true)
 }

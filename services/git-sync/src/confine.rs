@@ -10,6 +10,14 @@ use std::io;
 /// Memory of its own that a child may have, in bytes.
 pub(crate) const MEMORY: u64 = 224 << 20;
 
+/// The largest file that a child may write, in bytes.
+pub(crate) const LARGEST_FILE: u64 = 1 << 30;
+
+/// Lets files become so large, and no larger than a child's may be.
+pub(crate) fn limit_files(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_FSIZE, bytes.min(LARGEST_FILE), LARGEST_FILE)?)
+}
+
 /// Bounds this process, which ends with the one that started it. Processor time is in seconds; None for who stays.
 pub(crate) fn confine(processor_time: Option<u64>) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
@@ -21,16 +29,16 @@ pub(crate) fn confine(processor_time: Option<u64>) -> io::Result<()> {
         (Resource::RLIMIT_DATA, MEMORY),
         // Packs are mapped, which is no memory of its own.
         (Resource::RLIMIT_AS, 2 << 30),
-        (Resource::RLIMIT_FSIZE, 1 << 30),
+        (Resource::RLIMIT_FSIZE, LARGEST_FILE),
         (Resource::RLIMIT_NOFILE, 1024),
         (Resource::RLIMIT_CORE, 0),
     ];
     for (resource, limit) in limits {
         setrlimit(resource, limit, limit)?;
     }
-    Ok(())
-}
     if let Some(seconds) = processor_time {
         // The first ends it with a signal that says why, the second whoever ignores that.
         setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 5)?;
     }
+    Ok(())
+}

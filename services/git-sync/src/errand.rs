@@ -48,6 +48,8 @@ pub const ARGUMENT: &str = "--errand";
 
 /// Errands at a time that need no server.
 const HERE_AT_A_TIME: usize = 8;
+/// What the packs of a mirror may have together, in bytes.
+const BUDGET: u64 = 4 << 30;
 /// Seconds of processor time for one.
 pub(crate) const PROCESSOR_TIME: u64 = 120;
 /// What an administrator may set for the service and the child needs: proxies and authorities.
@@ -90,6 +92,7 @@ struct Errand {
     credentials: Option<PathBuf>,
     /// For the one server that is fetched from: a child reads no file that has others.
     login: Option<Login>,
+    budget: u64,
     task: Task,
 }
 
@@ -100,6 +103,7 @@ pub struct Errands {
     pub(crate) credentials: Option<PathBuf>,
     pub(crate) program: String,
     pub(crate) patience: Duration,
+    pub(crate) budget: u64,
     pub(crate) servers: Lanes<Server>,
     pub(crate) looks: Arc<Looks>,
     pub(crate) records: Arc<Records>,
@@ -118,6 +122,7 @@ impl Errands {
             // Also after an upgrade has replaced its file.
             program: "/proc/self/exe".to_owned(),
             patience: Duration::from_secs(60),
+            budget: BUDGET,
             servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
             looks: Arc::default(),
             records: Arc::default(),
@@ -143,6 +148,12 @@ impl Errands {
     #[must_use]
     pub fn within(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, with mirrors of so many bytes at most.
+    #[must_use]
+    pub fn with_budget(self, budget: u64) -> Self {
+        Self { budget, ..self }
     }
 
     /// Until when somebody who asks now waits.
@@ -200,7 +211,7 @@ impl Errands {
         } else {
             None
         };
-        let errand = Errand { root, credentials, login, task };
+        let errand = Errand { root, credentials, login, budget: self.budget, task };
         let request = serde_json::to_vec(&errand).map_err(|cause| failed(&errand.task, cause.to_string()))?;
         Ok((errand.task, request))
     }
@@ -252,12 +263,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn perform(Errand { root, credentials, login, task }: &Errand) -> Result<Value, Error> {
+fn perform(Errand { root, credentials, login, budget, task }: &Errand) -> Result<Value, Error> {
     let place = Place::new(root, &task.repository());
     match task {
         Task::Fetch(attempt) => {
             let credentials = Credentials::new(credentials.as_deref(), attempt);
-            fetch(&place, attempt, Access { credentials: &credentials, login: login.as_ref() })
+            fetch(&place, attempt, Access { credentials: &credentials, login: login.as_ref(), budget: *budget })
                 .map(|tried| to_value(&tried))
                 .map_err(|cause| fetch_error(&attempt.call, cause))
         }
@@ -273,9 +284,9 @@ fn perform(Errand { root, credentials, login, task }: &Errand) -> Result<Value, 
         Task::Record(call) => record(&place, call)
             .map(|changed| to_value(&Changed { changed }))
             .map_err(|cause| record_error(call, &cause)),
-        Task::Tidy(repository) => {
-            tidy(&place).map(|changed| to_value(&Changed { changed })).map_err(|cause| tidy_error(repository, &cause))
-        }
+        Task::Tidy(repository) => tidy(&place, *budget)
+            .map(|changed| to_value(&Changed { changed }))
+            .map_err(|cause| tidy_error(repository, &cause)),
         Task::Forget(repository) => forget(&place)
             .map(|changed| to_value(&Changed { changed }))
             .map_err(|cause| file_error(&format!("remove what is held of {repository}"), &cause)),

@@ -1,7 +1,7 @@
 //! Puts what is held of many repositories into one file that plain Git reads (git-bundle(1)). Nothing is copied on disk: the
 //! mirrors lend their objects to a repository that has only references.
 
-use crate::{fetch::open_mirror, git::git, place::Place, prune::remove_tree, record::author, seed::mirror_of};
+use crate::{git::git, mirror::open_mirror, place::Place, prune::remove_tree, record::author, seed::mirror_of};
 use gix::{
     ObjectId,
     objs::{

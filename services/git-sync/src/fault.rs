@@ -88,7 +88,7 @@ pub(crate) fn import_error(cause: &ImportError) -> Error {
 pub(crate) fn fetch_error(call: &Fetch, cause: FetchError) -> Error {
     let (repository, reference) = (call.repository.clone(), call.reference.clone());
     match cause {
-        FetchError::Unreachable(_) | FetchError::TooLarge(_) => {
+        FetchError::Unreachable(_) | FetchError::TooLarge(_) | FetchError::NoRoom(_) => {
             Error::RepositoryUnreachable { repository, reason: cause.to_string() }
         }
         FetchError::NoReference => Error::NoSuchReference { repository, reference },

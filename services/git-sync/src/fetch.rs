@@ -1,31 +1,33 @@
-//! Fetches one reference into the bare mirror. The mirror is a cache: one that does not work, or has too many packs, is
-//! replaced by a new one that was filled beside it.
+//! Fetches one reference into the bare mirror. One that proves damaged, or has no room left, is replaced by a new one that was
+//! filled beside it, and to which what was written here about commits is carried over.
 
 use crate::{
+    confine::{LARGEST_FILE, limit_files},
     credentials::Credentials,
+    damage::{carry, is_damaged, is_marked},
     login::Login,
-    place::{Place, Record, Signed, names_in},
+    mirror::{fetching, holds, open_mirror, remove_in_the_way, remove_stale},
+    place::{Place, Record, Signed},
     prune::discard,
     several::{Attempt, Tried},
+    tidy::packed_size,
     trust::{self, TrustError},
 };
 use gix::{
     ObjectId, Repository,
     objs::Kind,
-    open::Options,
     progress::Discard,
     refs::transaction::PreviousValue,
     remote::{Direction, fetch::Tags},
-    sec::Trust,
 };
 use host::files::FileError;
 use interfaces::git_sync::{Fetch, Fetched};
-use model::{Reference, RepositoryUrl, Revision, text::printable};
-use std::{cell::Cell, fs, io, path::Path, sync::atomic::AtomicBool};
+use model::{Revision, text::printable};
+use std::{cell::Cell, fs, io, sync::atomic::AtomicBool};
 use thiserror::Error;
 
-/// How many packs a mirror may have: each push brings one, each makes looking objects up slower.
-const MOST_PACKS: usize = 100;
+/// Less room than this is none: a push brings a pack of a few KiB at least.
+const LEAST_ROOM: u64 = 64 << 10;
 
 /// The largest commit or annotated tag in bytes: a message and a signature, which are held whole more than once.
 const MOST_SAID: u64 = 1 << 20;
@@ -44,6 +46,8 @@ pub(crate) enum FetchError {
     Unreachable(String),
     #[error("it sends something too large for this host: {0}")]
     TooLarge(String),
+    #[error("it has something too large for this host: a mirror may have {0} MiB")]
+    NoRoom(u64),
     #[error("the server does not have the reference")]
     NoReference,
     #[error("the reference names a {0}, not a commit")]
@@ -66,15 +70,26 @@ pub(crate) enum FetchError {
 enum Fault {
     /// Another mirror would not help.
     Final(FetchError),
-    /// Another mirror might.
+    /// What came does not fit: the server's fault, unless the mirror is damaged.
     Perhaps(FetchError),
+    /// The mirror's: another is needed.
+    Mirror(FetchError),
 }
 
-/// What a server may be shown.
+/// What a server is shown, and how much it may send.
 #[derive(Clone, Copy)]
 pub(crate) struct Access<'a> {
     pub(crate) credentials: &'a Credentials<'a>,
     pub(crate) login: Option<&'a Login>,
+    /// What the packs of a mirror may have together, in bytes.
+    pub(crate) budget: u64,
+}
+
+impl Access<'_> {
+    /// The largest file that an empty mirror has room for.
+    fn most_at_once(self) -> u64 {
+        LARGEST_FILE.min(self.budget / 2)
+    }
 }
 
 /// What a reference names.
@@ -96,7 +111,8 @@ pub(crate) fn fetch(place: &Place, attempt: &Attempt, access: Access<'_>) -> Res
     let tip = match update(place, attempt, access) {
         Ok(tip) => tip,
         Err(Fault::Final(cause)) => return Err(cause),
-        Err(Fault::Perhaps(_)) => replace(place, attempt, access)?,
+        Err(Fault::Mirror(_)) => replace(place, attempt, access)?,
+        Err(Fault::Perhaps(cause)) => return Err(cause),
     };
     let held = place.record();
     let held_here = held.as_ref().filter(|held| held.reference == *reference);
@@ -196,32 +212,53 @@ fn contains(mirror: &Repository, revision: &Revision, floor: &Revision) -> Resul
 
 /// Fetches into the mirror that is there.
 fn update(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, Fault> {
-    let absent = || Fault::Perhaps(FetchError::Init("there is none yet".to_owned()));
+    let unusable = |reason: &str| Fault::Mirror(FetchError::Init(reason.to_owned()));
     let mirror = place.mirror();
     remove_stale(&mirror).map_err(|cause| Fault::Final(cause.into()))?;
-    let packs = names_in(&mirror.join("objects/pack")).map_err(|_| absent())?;
-    if packs.iter().filter(|name| name.ends_with(".pack")).count() > MOST_PACKS {
-        return Err(absent());
+    // Git's own program takes a directory without a HEAD for no repository.
+    let has_head = fs::read_to_string(mirror.join("HEAD")).is_ok_and(|head| head.starts_with("ref: refs/"));
+    if is_marked(place) || !has_head {
+        return Err(unusable("there is none, or it is damaged"));
     }
-    let options = fetching(attempt.url(), access).map_err(Fault::Final)?;
-    let repository = gix::open_opts(&mirror, options).map_err(|_| absent())?;
-    receive(&repository, attempt, access)
+    let room = room(place, access.budget)?;
+    let options = fetching(attempt.url(), access.credentials);
+    let options = options.map_err(|reason| Fault::Final(FetchError::Unreachable(reason)))?;
+    let repository = gix::open_opts(&mirror, options).map_err(|_| unusable("there is none that can be read"))?;
+    limit_files(room).map_err(|cause| Fault::Final(FetchError::Init(cause.to_string())))?;
+    match receive(place, &repository, attempt, access) {
+        // A new one has more room.
+        Err(Fault::Final(FetchError::NoRoom(most))) if room < access.most_at_once() => {
+            Err(Fault::Mirror(FetchError::NoRoom(most)))
+        }
+        Err(Fault::Perhaps(cause)) if is_damaged(place) => Err(Fault::Mirror(cause)),
+        received => received,
+    }
 }
 
-/// Fetches into a new mirror and puts it in the place of the other one.
+/// How large the next file of a mirror may become: what comes is a pack and its index.
+fn room(place: &Place, budget: u64) -> Result<u64, Fault> {
+    let size = packed_size(place).map_err(|cause| Fault::Final(cause.into()))?;
+    let left = budget.saturating_sub(size) / 2;
+    if left < LEAST_ROOM { Err(Fault::Mirror(FetchError::NoRoom(budget >> 20))) } else { Ok(left) }
+}
+
+/// Fetches into a new mirror and puts it in the place of the other one, with what was written there about commits.
 fn replace(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, FetchError> {
     let fresh = place.fresh_mirror();
+    let limit = |bytes| limit_files(bytes).map_err(|cause| FetchError::Init(cause.to_string()));
+    limit(access.most_at_once())?;
     let repository = gix::ThreadSafeRepository::init_opts(
         &fresh,
         gix::create::Kind::Bare,
         gix::create::Options::default(),
-        fetching(attempt.url(), access)?,
+        fetching(attempt.url(), access.credentials).map_err(FetchError::Unreachable)?,
     )
     .map_err(|cause| FetchError::Init(reason(&cause)))?
     .to_thread_local();
-    let tip = receive(&repository, attempt, access).map_err(|fault| match fault {
-        Fault::Final(cause) | Fault::Perhaps(cause) => cause,
+    let tip = receive(place, &repository, attempt, access).map_err(|fault| match fault {
+        Fault::Final(cause) | Fault::Perhaps(cause) | Fault::Mirror(cause) => cause,
     })?;
+    limit(LARGEST_FILE)?;
     if let Some(floor) = &attempt.call.floor
         && !holds(&repository, floor)
         && let Ok(former) = open_mirror(&place.mirror())
@@ -234,6 +271,7 @@ fn replace(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, 
         let lost = || FetchError::Rewritten { revision: revision.clone(), floor: floor.clone() };
         return if holds(&former, revision) { Ok(tip) } else { Err(lost()) };
     }
+    carry(&place.mirror(), &repository, tip.object)?;
     drop(repository);
     discard(&place.mirror())?;
     fs::rename(&fresh, place.mirror()).map_err(FileError::new("rename", &fresh))?;
@@ -241,37 +279,7 @@ fn replace(place: &Place, attempt: &Attempt, access: Access<'_>) -> Result<Tip, 
     Ok(tip)
 }
 
-/// Opens a mirror. Only its own configuration counts, which nobody but us writes.
-pub(crate) fn open_mirror(mirror: &Path) -> Result<Repository, Box<gix::Error>> {
-    gix::open_opts(mirror, options()).map_err(Box::new)
-}
-
-/// How a mirror is opened to fetch into it.
-fn fetching(url: &RepositoryUrl, access: Access<'_>) -> Result<Options, FetchError> {
-    if !url.as_str().starts_with("ssh://") {
-        return Ok(options());
-    }
-    let ssh = access.credentials.ssh_command().map_err(FetchError::Unreachable)?;
-    Ok(options().cli_overrides([format!("core.sshCommand={ssh}"), "ssh.variant=ssh".to_owned()]))
-}
-
-fn options() -> Options {
-    Options::isolated().with(Trust::Full).open_path_as_is(true).config_overrides([
-        // The child's memory is bounded, and other fetches go on beside this one.
-        "pack.threads=2",
-        // A file of 64 MiB that is stored as a difference of up to 16 MiB to one like it.
-        "gitoxide.objects.allocLimit=150994944",
-        "gc.auto=0",
-        "core.logAllRefUpdates=false",
-    ])
-}
-
-/// Whether a mirror has a commit.
-fn holds(mirror: &Repository, revision: &Revision) -> bool {
-    ObjectId::from_hex(revision.as_str().as_bytes()).is_ok_and(|id| mirror.has_object(id))
-}
-
-fn receive(mirror: &Repository, attempt: &Attempt, access: Access<'_>) -> Result<Tip, Fault> {
+fn receive(place: &Place, mirror: &Repository, attempt: &Attempt, access: Access<'_>) -> Result<Tip, Fault> {
     let (url, reference) = (attempt.url(), &attempt.call.reference);
     let unreachable = |cause: gix::Error| Fault::Final(FetchError::Unreachable(reason(&cause)));
     remove_in_the_way(mirror, reference).map_err(|cause| Fault::Perhaps(FetchError::Init(reason(&cause))))?;
@@ -291,11 +299,15 @@ fn receive(mirror: &Repository, attempt: &Attempt, access: Access<'_>) -> Result
     let prepared = connection.prepare_fetch(Discard, gix::remote::ref_map::Options::default()).map_err(|cause| {
         if asked.get() { Fault::Final(FetchError::Unreachable(ASKED.to_owned())) } else { unreachable(cause) }
     })?;
+    // Whoever waits for this need not take a server that sends for long for one that is silent.
+    let _unheard = fs::write(place.answered(), "");
     let Some(mapping) = prepared.ref_map().mappings.first() else { return Err(Fault::Final(FetchError::NoReference)) };
     let tip = mapping.remote.as_id().map(ToOwned::to_owned).ok_or(Fault::Final(FetchError::NoReference))?;
     prepared.receive(Discard, &AtomicBool::new(false)).map_err(|cause| {
         let reason = reason(&cause);
-        if is_full(&cause) {
+        if has_kind(&cause, &[io::ErrorKind::FileTooLarge]) {
+            Fault::Final(FetchError::NoRoom(access.budget >> 20))
+        } else if has_kind(&cause, &FULL) {
             Fault::Final(FetchError::Full(reason))
         } else if cause.is_resource_exhausted() {
             // It would be as large the second time.
@@ -341,41 +353,12 @@ fn peel(mirror: &Repository, tip: ObjectId) -> Result<Tip, Fault> {
     Ok(Tip { object: tip, revision })
 }
 
-/// Removes references that a file of the wanted one's name, or a directory of it, would collide with.
-fn remove_in_the_way(mirror: &Repository, reference: &Reference) -> Result<(), gix::Error> {
-    let below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
-    for held in mirror.references()?.all()?.flatten() {
-        let name = held.name().as_bstr().to_string();
-        if below(&name, reference.as_str()) || below(reference.as_str(), &name) {
-            held.delete()?;
-        }
-    }
-    Ok(())
-}
+/// What is said when this host has no room.
+const FULL: [io::ErrorKind; 3] =
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
 
-/// Removes what a killed fetch or tidying leaves in a mirror: locks of references and half-received packs. The lock of the place is
-/// held, so that nobody else's are met.
-pub(crate) fn remove_stale(directory: &Path) -> Result<(), FileError> {
-    for name in names_in(directory)? {
-        let path = directory.join(&name);
-        if name.ends_with(".lock") || [".tmp", "tmp_"].iter().any(|begins| name.starts_with(begins)) {
-            crate::prune::remove_tree(&path)?;
-        } else if path.is_dir() {
-            remove_stale(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether this host had no room.
-fn is_full(error: &gix::Error) -> bool {
-    let full = [
-        io::ErrorKind::StorageFull,
-        io::ErrorKind::QuotaExceeded,
-        io::ErrorKind::FileTooLarge,
-        io::ErrorKind::ReadOnlyFilesystem,
-    ];
-    error.iter_errors().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| full.contains(&cause.kind()))
+fn has_kind(error: &gix::Error, kinds: &[io::ErrorKind]) -> bool {
+    error.iter_errors().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| kinds.contains(&cause.kind()))
 }
 
 /// An error and its causes in one short line, which may hold what a server said.

@@ -4,6 +4,7 @@
 use crate::{
     credentials::{Credentials, authorities_of_all},
     errand::{Errands, Task, passed_on},
+    fault::file_error,
     looker::{Found, Question},
     place::{Place, Record},
     quiet::Quiet,
@@ -56,12 +57,17 @@ impl Errands {
             }
             Shown::Unsure => {}
         }
-        quiet.end(repository).await;
+        quiet.end(self, repository, until).await?;
+        let answered = Place::new(&self.root, repository).answered();
+        host::files::remove(&answered).map_err(|cause| file_error(&format!("fetch {repository}"), &cause))?;
         let tried = self.run(Task::Fetch(attempt.clone()), until).await;
         // A look beside it may have read what was there before.
         self.records.forget(repository);
         match &tried {
-            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
+            // One that said something and was slow with the rest is not silent.
+            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until && !answered.exists() => {
+                place.unanswered()
+            }
             Ok(_) | Err(_) => place.answered(),
         }
         tried

@@ -4,8 +4,8 @@
 use crate::{
     bundle::{BundleError, Header, header},
     fault::file_error,
-    fetch::open_mirror,
     git::{git, said},
+    mirror::open_mirror,
     prune::remove_tree,
     seed::Seed,
 };

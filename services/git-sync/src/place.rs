@@ -111,6 +111,16 @@ impl Place {
         self.mirror().join("tidy-size")
     }
 
+    /// There if the mirror lacks something.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.mirror().join("damaged")
+    }
+
+    /// There once the server has said something to the fetch that is going on.
+    pub(crate) fn answered(&self) -> PathBuf {
+        self.directory.join("answered")
+    }
+
     /// Keys for those who judge a signature, while they do.
     pub(crate) fn keys(&self) -> PathBuf {
         self.directory.join(".new-keys")

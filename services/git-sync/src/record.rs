@@ -2,7 +2,7 @@
 //! references to those that count.
 
 use crate::{
-    fetch::{open_mirror, remove_stale},
+    mirror::{open_mirror, remove_stale},
     place::Place,
 };
 use gix::{
@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Where the commits that count are named.
-const COUNT: &str = "refs/bitbuilder/";
+pub(crate) const COUNT: &str = "refs/bitbuilder/";
 /// Where `git log --notes=bitbuilder` looks.
-const NOTES: &str = "refs/notes/bitbuilder";
+pub(crate) const NOTES: &str = "refs/notes/bitbuilder";
 /// Of a note that grows longer the oldest lines go.
 const LONGEST: usize = 64 << 10;
 

@@ -118,7 +118,7 @@ impl Session {
         if there.is_dir() {
             return Ok(CheckedOut { path: there.display().to_string(), changed: false });
         }
-        self.quiet.end(&repository).await;
+        self.quiet.end(&self.errands, &repository, self.errands.patient()).await?;
         let checked_out: CheckedOut = self.errands.run_here(Task::Checkout(call)).await?;
         if checked_out.changed {
             info!(%repository, %revision, "checked out");
@@ -133,7 +133,7 @@ impl Session {
     pub async fn prune(&self, call: Prune) -> Result<Changed, Error> {
         let (repository, kept) = (call.repository.clone(), call.keep.len());
         let _turn = self.turns.take(&repository).await;
-        self.quiet.end(&repository).await;
+        self.quiet.end(&self.errands, &repository, self.errands.patient()).await?;
         let pruned: Changed = self.errands.run_here(Task::Prune(call)).await?;
         if pruned.changed {
             info!(%repository, kept, "removed checkouts");
@@ -157,7 +157,7 @@ impl Session {
         if !forget::is_there(&place) {
             return Ok(Changed { changed: false });
         }
-        self.quiet.end(&repository).await;
+        self.quiet.forget(&repository).await;
         let forgotten = self.errands.run_here(Task::Forget(repository.clone())).await?;
         self.errands.records.forget(&repository);
         self.errands.health.forget(&place, &repository);
@@ -172,7 +172,7 @@ impl Session {
     pub async fn record(&self, call: Record) -> Result<Changed, Error> {
         let _turn = self.turns.take(&call.repository).await;
         let repository = call.repository.clone();
-        self.quiet.end(&repository).await;
+        self.quiet.end(&self.errands, &repository, self.errands.patient()).await?;
         let recorded = self.errands.run_here(Task::Record(call)).await?;
         self.quiet.begin(&self.errands, &repository);
         Ok(recorded)

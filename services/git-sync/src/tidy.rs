@@ -2,8 +2,8 @@
 //! rewritten again and again does not fill the disk.
 
 use crate::{
-    fetch::{open_mirror, remove_stale},
     git::{git, said},
+    mirror::{open_mirror, remove_stale},
     place::{Place, Record, names_in},
     record,
 };
@@ -17,8 +17,13 @@ use thiserror::Error;
 const FEW_PACKS: usize = 10;
 /// How much a mirror may grow beyond twice what it had when it was last made anew, in bytes.
 const GROWTH: u64 = 16 << 20;
+/// More packs than this make looking objects up slow.
+const MANY_PACKS: usize = 100;
+/// Below the largest file that a child may write: what is larger becomes several packs.
+const LARGEST_PACK: &str = "pack.packSizeLimit=900m";
 /// Where commits that are checked out are named, so that they stay.
 const KEPT: &str = "refs/kept/";
+
 /// Why a mirror was not tidied.
 #[derive(Debug, Error)]
 pub(crate) enum TidyError {
@@ -40,16 +45,30 @@ enum Untidy {
 }
 
 /// Whether there is something to be tidied. It costs one listing.
-pub(crate) fn is_untidy(place: &Place) -> bool {
-    matches!(judge(place), Ok(Some(_)))
+pub(crate) fn is_untidy(place: &Place, budget: u64) -> bool {
+    matches!(judge(place, budget), Ok(Some(_)))
 }
 
-fn judge(place: &Place) -> Result<Option<Untidy>, FileError> {
+/// Whether that should not be put off any more.
+pub(crate) fn is_pressing(place: &Place, budget: u64) -> bool {
+    let much = |Packs { count, size }: Packs| count > MANY_PACKS || size > budget - budget / 8;
+    Packs::of(place).is_ok_and(much) && is_untidy(place, budget)
+}
+
+fn judge(place: &Place, budget: u64) -> Result<Option<Untidy>, FileError> {
     let Packs { count, size } = Packs::of(place)?;
-    if size > tidy_size(place).saturating_mul(2).saturating_add(GROWTH) {
+    let needed = tidy_size(place);
+    let much = size > needed.saturating_mul(2).saturating_add(GROWTH);
+    // Twice may be more than there is room for.
+    if much || (size > budget / 2 && size > needed.saturating_add(budget / 16)) {
         return Ok(Some(Untidy::Size));
     }
     Ok((count > FEW_PACKS).then_some(Untidy::Packs))
+}
+
+/// What the packs of the mirror have together, in bytes.
+pub(crate) fn packed_size(place: &Place) -> Result<u64, FileError> {
+    Packs::of(place).map(|packs| packs.size)
 }
 
 /// The packs of a mirror.
@@ -80,14 +99,14 @@ fn tidy_size(place: &Place) -> u64 {
 }
 
 /// Tidies the mirror if there is need. Returns whether there was.
-pub(crate) fn tidy(place: &Place) -> Result<bool, TidyError> {
+pub(crate) fn tidy(place: &Place, budget: u64) -> Result<bool, TidyError> {
     if !place.exists() {
         return Ok(false);
     }
     let _alone = place.lock()?;
     place.sweep()?;
     remove_stale(&place.mirror())?;
-    let Some(untidy) = judge(place)? else { return Ok(false) };
+    let Some(untidy) = judge(place, budget)? else { return Ok(false) };
     match untidy {
         Untidy::Packs => repack(place, &["--geometric=2"])?,
         Untidy::Size => {
@@ -128,7 +147,7 @@ fn name_what_stays(mirror: &Repository, place: &Place) -> Result<Result<(), File
 }
 
 fn repack(place: &Place, how: &[&str]) -> Result<(), TidyError> {
-    let ended = git(&place.mirror()).args(["repack", "-q", "-d", "-n"]).args(how).output();
+    let ended = git(&place.mirror()).args(["-c", LARGEST_PACK, "repack", "-q", "-d", "-n"]).args(how).output();
     let ended = ended.map_err(|cause| TidyError::Repack(format!("does not start: {cause}")))?;
     if ended.status.success() {
         return Ok(());

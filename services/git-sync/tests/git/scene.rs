@@ -10,6 +10,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -204,6 +205,43 @@ pub(crate) fn falls_silent(to: u16, answered: usize) -> u16 {
         }
     });
     port
+}
+
+/// A server that passes on what another says, and breaks off once, when `armed`, in the middle of something large. It counts
+/// what it passed on since then.
+pub(crate) fn breaks_off(to: u16, armed: &'static AtomicBool, passed: &'static AtomicU64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", to)).unwrap());
+            let (mut asks, mut is_asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                std::io::copy(&mut asks, &mut is_asked).ok();
+                is_asked.shutdown(std::net::Shutdown::Write).ok();
+            });
+            std::thread::spawn(move || {
+                let (mut bytes, mut said) = ([0; 4096], 0);
+                while let Ok(read @ 1..) = server.read(&mut bytes) {
+                    said += read;
+                    passed.fetch_add(read as u64, Ordering::SeqCst);
+                    let is_over = said > 100_000 && armed.swap(false, Ordering::SeqCst);
+                    if is_over || client.write_all(&bytes[..read]).is_err() {
+                        break;
+                    }
+                }
+                client.shutdown(std::net::Shutdown::Both).ok();
+            });
+        }
+    });
+    port
+}
+
+/// Bytes that do not shrink.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    bytes
 }
 
 /// The errands that are running below a state directory, by what their environment says.

@@ -2,7 +2,7 @@
 
 use crate::{
     record::{event, in_mirror},
-    scene::{Daemon, Scene, checkout, fetch, fetched, prune, until},
+    scene::{Daemon, Scene, checkout, fetch, fetched, noise, prune, until},
 };
 use git_sync::Session;
 use interfaces::git_sync::{EventKind, Fetch, Record};
@@ -22,13 +22,6 @@ fn size(web: &Path) -> u64 {
         .filter_map(|entry| entry.unwrap().metadata().ok())
         .map(|metadata| metadata.len())
         .sum()
-}
-
-/// Bytes that do not shrink.
-fn noise(length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
-    bytes
 }
 
 #[tokio::test]
@@ -123,4 +116,70 @@ async fn who_pushes_does_not_wait_for_tidying() {
     let commit = scene.push_file("pushed meanwhile");
     assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&commit, true)));
     assert!(!web.join("mirror.git/objects/pack/tmp_pack_XXXXXX").exists());
+}
+
+#[tokio::test]
+async fn what_was_put_off_too_often_is_done_first() {
+    let scene = Scene::new();
+    let web = scene.state().join("web");
+    let file = |name: &str| scene.directory.path().join(name);
+    let (program, begun, go) = (file("program"), file("begun"), file("go"));
+    // Tidying takes until somebody says so.
+    let text = format!(
+        "#!/bin/sh\nread -r request\ncase $request in *'\"Tidy\"'*) touch {begun}\nuntil test -e {go}; do sleep 0.02; done;; esac\nprintf %s \"$request\" | {real} \"$@\"\n",
+        begun = begun.display(),
+        go = go.display(),
+        real = env!("CARGO_BIN_EXE_git-sync")
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let errands = scene.errands().with_program(program.to_str().unwrap()).within(std::time::Duration::from_secs(2));
+    let session = Session::new(errands);
+    for index in 0..12 {
+        scene.push_file(&index.to_string());
+        session.fetch(fetch(&scene.url())).await.unwrap();
+    }
+    for put_off in 0..3 {
+        session.fetch(fetch(&scene.url())).await.unwrap();
+        until(|| begun.exists()).await;
+        fs::remove_file(&begun).unwrap();
+        let commit = scene.push_file(&format!("put off {put_off}"));
+        assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&commit, true)));
+    }
+    session.fetch(fetch(&scene.url())).await.unwrap();
+    until(|| begun.exists()).await;
+    let commit = scene.push_file("has to wait");
+    let waits = session.fetch(fetch(&scene.url())).await.unwrap_err().to_string();
+    assert!(waits.contains("its mirror has to be tidied first"), "{waits}");
+    assert!(packs(&web) > 12);
+    fs::write(&go, "").unwrap();
+    assert_eq!(session.fetch(fetch(&scene.url())).await, Ok(fetched(&commit, true)));
+    assert!(packs(&web) < 5, "{}", packs(&web));
+}
+
+#[tokio::test]
+async fn a_mirror_has_its_budget_and_a_rewritten_branch_goes_on_within_it() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene);
+    let web = scene.state().join("web");
+    let budget = 4 << 20;
+    let session = Session::new(scene.errands().with_budget(budget));
+    let push = |length| {
+        let blob = scene.blob(&noise(length));
+        scene.push(&scene.tree(&[("100644", &blob, b"metadata.json")]))
+    };
+    for _ in 0..10 {
+        let commit = push(1 << 20);
+        assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&commit, true)));
+        assert!(size(&web) <= budget, "{}", size(&web));
+    }
+    let before = size(&web);
+    push(3 << 20);
+    for _ in 0..2 {
+        let refused = session.fetch(fetch(&daemon.url())).await.unwrap_err().to_string();
+        assert!(refused.ends_with("it has something too large for this host: a mirror may have 4 MiB"), "{refused}");
+        assert_eq!(size(&web), before, "something half made is left");
+    }
+    let commit = push(1 << 20);
+    assert_eq!(session.fetch(fetch(&daemon.url())).await, Ok(fetched(&commit, true)));
 }
