@@ -20,6 +20,7 @@ use crate::{
     prune::prune,
     push::push,
     record::record,
+    sandbox::{Allowed, restrict},
     seed::Seeds,
     several::Attempt,
     tidy::tidy,
@@ -94,6 +95,26 @@ struct Errand {
     login: Option<Login>,
     budget: u64,
     task: Task,
+}
+
+impl Errand {
+    /// What it has to read and to write besides what the system is made of.
+    fn allowed(&self, place: &Place) -> Allowed {
+        let shown = self.credentials.as_deref();
+        let read = match &self.task {
+            Task::Fetch(attempt) => {
+                let here = attempt.url().as_str().strip_prefix("file://").map(PathBuf::from);
+                Credentials::new(shown, attempt).files().into_iter().chain(here).collect()
+            }
+            Task::Push(call) => Credentials::files_to_push(shown, call),
+            Task::Checkout(_) | Task::Prune(_) | Task::Record(_) | Task::Tidy(_) => Vec::new(),
+            // Root asks for all mirrors, or for the end of a directory.
+            Task::Gather(_) | Task::Stream | Task::Import | Task::Forget(_) => {
+                return Allowed { read: Vec::new(), write: vec![self.root.clone()] };
+            }
+        };
+        Allowed { read, write: vec![place.directory.clone()] }
+    }
 }
 
 /// Has errands done.
@@ -221,6 +242,8 @@ impl Errands {
             .arg(ARGUMENT)
             .in_group()
             .within(until.saturating_duration_since(Instant::now()))
+            // Only who judges a signature needs one, and it can write nowhere else.
+            .env("TMPDIR", Place::new(&self.root, &task.repository()).keys())
             .env("GIT_CONFIG_GLOBAL", Place::new(&self.root, &task.repository()).git_config())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_NO_LAZY_FETCH", "1")
@@ -248,6 +271,12 @@ pub fn main() -> ExitCode {
         let mut request = Vec::new();
         io::stdin().read_to_end(&mut request)?;
         let errand: Errand = serde_json::from_slice(&request)?;
+        let place = Place::new(&errand.root, &errand.task.repository());
+        if let Task::Fetch(_) = errand.task {
+            // What cannot be made now cannot be made later either, and is said then.
+            let _later = place.make();
+        }
+        restrict(&errand.allowed(&place))?;
         if let Task::Stream = errand.task {
             return export::stream(&errand.root).map_err(|cause| io::Error::other(runtime::chain(&cause)));
         }

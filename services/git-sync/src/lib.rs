@@ -18,15 +18,16 @@ mod glance;
 mod health;
 mod import;
 mod login;
-mod mirror;
 pub mod looker;
 mod looks;
+mod mirror;
 mod place;
 mod prune;
 mod push;
 mod quiet;
 mod record;
 mod remotes;
+mod sandbox;
 mod seed;
 mod session;
 mod several;
@@ -36,6 +37,7 @@ mod tree;
 mod trust;
 
 pub use errand::Errands;
+pub use sandbox::is_there as is_confined;
 pub use session::Session;
 
 /// Where the mirrors and checkouts are.

@@ -4,6 +4,7 @@
 use crate::{
     confine::confine,
     login::Login,
+    sandbox::{Allowed, restrict},
     transport::{Bound, connect_within, identify},
 };
 use gix::{
@@ -20,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use std::{
     cell::Cell,
     collections::HashMap,
+    io::{self, BufRead, Write},
     process::ExitCode,
     sync::{
-    io::{self, BufRead, Write},
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver},
@@ -78,7 +79,8 @@ pub(crate) struct Answer {
 /// Answers until standard input is closed.
 #[must_use]
 pub fn main() -> ExitCode {
-    match confine(None).and_then(|()| serve()) {
+    // All that it needs of credentials it is told, but for authorities, which its environment names.
+    match confine(None).and_then(|()| restrict(&Allowed::default())).and_then(|()| serve()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
             eprintln!("{cause}");
@@ -95,9 +97,9 @@ fn serve() -> io::Result<()> {
     thread::Builder::new().stack_size(STACK).spawn(move || late.answer_late())?;
     for line in io::stdin().lock().lines() {
         let question: Question = serde_json::from_str(&line?)?;
+        pending.add(&question);
         // Nobody waits behind a server that does not answer while a thread can be had.
         if open.fetch_add(1, Ordering::Relaxed) >= threads && threads < THREADS {
-        pending.add(&question);
             let (take, pending, open) = (Arc::clone(&take), Arc::clone(&pending), Arc::clone(&open));
             thread::Builder::new().stack_size(STACK).spawn(move || answer_all(&take, &pending, &open))?;
             threads += 1;

@@ -11,6 +11,11 @@ fn main() -> ExitCode {
     match (arguments.next().as_deref(), arguments.next()) {
         (None, None) => runtime::run("git-sync", async {
             let users = HostUsers::look_up()?;
+            if !git_sync::is_confined() {
+                tracing::warn!(
+                    "this kernel has no Landlock: who works with what a server sent can reach all that this service can"
+                );
+            }
             let session = Session::new(Errands::new(Path::new(ROOT)));
             let options = Options { descriptors: 1, ..Options::activated(&CONTRACT, Identify::Host(users)) };
             runtime::serve(options, session).await.map_err(std::io::Error::other)

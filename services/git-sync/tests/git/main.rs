@@ -10,6 +10,7 @@ mod hostile;
 mod looks;
 mod record;
 mod recovery;
+mod sandbox;
 mod scene;
 mod service;
 mod several;
