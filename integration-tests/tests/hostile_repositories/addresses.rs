@@ -9,12 +9,12 @@ pub(crate) const ADDRESSES: &[&str] = &[
     "-u./payload",
     "--upload-pack=touch /run/canary",
     // CVE-2015-7545 and other remote helpers.
-    "ext::sh -c touch% /run/canary",
+    "ext::sh -c touch% /var/lib/bitbuilder/git/evil/canary",
     "fd::3/web",
     "http::http://127.0.0.1/web",
     "ftp://127.0.0.1/web",
     // CVE-2017-1000117.
-    "ssh://-oProxyCommand=touch%20/run/canary/web",
+    "ssh://-oProxyCommand=touch%20/var/lib/bitbuilder/git/evil/canary/web",
     "ssh://-oProxyCommand=id/web",
     "ssh://root@-oProxyCommand=id/web",
     "ssh://-lroot@127.0.0.1/web",

@@ -1,11 +1,14 @@
 """Writes Git objects, packs and references exactly as they are told to be, also those that Git itself would not make."""
 
+import functools
 import hashlib
 import os
 import struct
 import zlib
 
 MODES = {"file": b"100644", "program": b"100755", "directory": b"40000", "link": b"120000", "submodule": b"160000"}
+# What a payload leaves where it may write: as root, and as who fetches this repository, which reaches nothing else.
+CANARIES = "/run/canary /var/lib/bitbuilder/git/web/canary /var/lib/bitbuilder/git/hooked/canary /var/lib/bitbuilder/git/promisor/canary"
 TYPES = {"commit": 1, "tree": 2, "blob": 3, "tag": 4, "offset": 6, "reference": 7}
 
 
@@ -41,7 +44,7 @@ class Repository:
     def file(self, name, content=b"x\n"):
         return self.raw(MODES["file"], name, self.add("blob", as_bytes(content)))
 
-    def program(self, name, content=b"#!/bin/sh\ntouch /run/canary\n"):
+    def program(self, name, content=f"#!/bin/sh\ntouch {CANARIES}\n"):
         return self.raw(MODES["program"], name, self.add("blob", as_bytes(content)))
 
     def link(self, name, target):
@@ -55,7 +58,7 @@ class Repository:
 
     def hooks(self):
         """What Git would run if it took this for its own."""
-        config = "[core]\n\tfsmonitor = touch /run/canary\n\tsshCommand = touch /run/canary\n"
+        config = f"[core]\n\tfsmonitor = touch {CANARIES}\n\tsshCommand = touch {CANARIES}\n"
         return self.directory("hooks", self.program("post-checkout")), self.file("config", config)
 
     def bytes_of(self, entries):
@@ -98,6 +101,17 @@ class Repository:
         for _ in range(levels):
             entry = self.directory("b", *((entry[0], b"%d" % number, entry[2]) for number in range(width)))
         return entry
+
+    @functools.cache
+    def bulky(self, levels):
+        """Directories in each other, each the first of the entries of a tree object of 15 MiB; and the objects, as a pack has them."""
+        filler = [self.raw(MODES["file"], f"f{number:0240}", "7" * 40) for number in range(58_000)]
+        entry, sent = None, []
+        for _ in range(levels):
+            content = self.bytes_of(([entry] if entry else []) + filler)
+            sent.append(whole("tree", content))
+            entry = self.raw(MODES["directory"], "b", hashlib.sha1(b"tree %d\0" % len(content) + content).hexdigest())
+        return entry, sent
 
     def reference(self, name, object):
         """Writes a reference without a look at what it names."""
