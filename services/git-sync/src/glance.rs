@@ -59,15 +59,16 @@ impl Errands {
         }
         quiet.end(self, repository, until).await?;
         let answered = Place::new(&self.root, repository).answered();
-        host::files::remove(&answered).map_err(|cause| file_error(&format!("fetch {repository}"), &cause))?;
+        let forget =
+            || host::files::remove(&answered).map_err(|cause| file_error(&format!("fetch {repository}"), &cause));
+        forget()?;
         let tried = self.run(Task::Fetch(attempt.clone()), until).await;
+        let has_answered = forget()?;
         // A look beside it may have read what was there before.
         self.records.forget(repository);
         match &tried {
             // One that said something and was slow with the rest is not silent.
-            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until && !answered.exists() => {
-                place.unanswered()
-            }
+            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until && !has_answered => place.unanswered(),
             Ok(_) | Err(_) => place.answered(),
         }
         tried

@@ -118,7 +118,7 @@ impl Place {
 
     /// There once the server has said something to the fetch that is going on.
     pub(crate) fn answered(&self) -> PathBuf {
-        self.directory.join("answered")
+        self.directory.join(".new-answered")
     }
 
     /// Keys for those who judge a signature, while they do.
