@@ -67,10 +67,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Each tenant's bridge as networkd knows it, once it is configured.
+    /// Each tenant's bridge as networkd knows it, once it is configured and the kernel has said that it has no carrier:
+    /// a new link is up with one until its first look at its ports, and a state of that moment is no directive.
     fn links(&self, tenants: &[Judged]) -> Vec<Value> {
         let bridges: Vec<String> = tenants.iter().map(|judged| judged.network().bridge.to_string()).collect();
-        let awaited: String = bridges.iter().map(|bridge| format!(" -i {bridge}:no-carrier")).collect();
+        let awaited: String = bridges.iter().map(|bridge| format!(" -i {bridge}:no-carrier:no-carrier")).collect();
         self.run(&format!("/usr/lib/systemd/systemd-networkd-wait-online --timeout=30{awaited}"));
         let shown =
             self.run(&format!("for bridge in {}; do networkctl status --json=short $bridge; done", bridges.join(" ")));
