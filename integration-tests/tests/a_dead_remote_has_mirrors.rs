@@ -150,7 +150,7 @@ fn what_one_server_may_know_never_reaches_another() -> Result<()> {
     scene.repository("system")?.commit("The tenants", &[("tenants/registry.json", &registry)])?;
     scene.must(
         "mkdir -p -m 700 /etc/credstore && cd /etc/credstore && umask 077 && cp /srv/tls/one.test.ca.pem bitbuilder.ca.web
-         cp /srv/tls/one.test.users bitbuilder.https-login.web && cp /srv/tls/one.test.users bitbuilder.https-login
+         cp /srv/tls/one.test.users bitbuilder.https-login.web && sed 's,.*,https://&@one.test,' /srv/tls/one.test.users >bitbuilder.https-login
          systemctl stop bitbuilder-git-sync && bitbuilder init --repository git://127.0.0.1/system",
     )?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);

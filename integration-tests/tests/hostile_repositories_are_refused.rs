@@ -178,7 +178,7 @@ fn fault(row: &Row, turn: &Turn, before: &Turn) -> Option<String> {
     let stays = processes == &before.processes && status["verified"] == before.status["verified"];
     let untouched = processes.get(1) == before.processes.get(1);
     // What is said is said of this row's commit, and not of the one before.
-    let is_its = status["wanted"].as_str() == Some(tip);
+    let is_its = status["wanted"].as_str() == (tip != "none").then_some(tip.as_str());
     let right = match row.expected {
         Expected::Refused(says) => {
             *code == 3 && is_its && text("state") == "refused" && text("reason").contains(says) && stays
