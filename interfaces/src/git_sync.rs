@@ -61,7 +61,7 @@ impl Fetch {
 errors! {
     NoSuchRepository { repository: RepositoryName } = "nothing is held of the repository {repository}"
     NoSuchRevision { repository: RepositoryName, revision: Revision } = "{revision} of {repository} was never fetched"
-    RepositoryUnreachable { repository: RepositoryName, reason: String } = "the repository {repository} cannot be reached: {reason}"
+    RepositoryUnreachable { repository: RepositoryName, reason: String, silent: bool } = "the repository {repository} cannot be reached: {reason}"
     NoSuchReference { repository: RepositoryName, reference: Reference } = "the repository {repository} has no {reference}"
     NotTrusted { repository: RepositoryName, revision: Revision, reason: String } = "{revision} of {repository} is not trusted: {reason}"
     HistoryRewritten { repository: RepositoryName, revision: Revision, floor: Revision } = "the history of {revision} of {repository} does not contain {floor}, the last commit that held"

@@ -201,15 +201,19 @@ impl Errands {
     /// Pushes when there is a place with the server.
     pub(crate) async fn push(&self, call: Push) -> Result<Changed, Error> {
         let repository = call.repository.clone();
-        let unreachable = |reason| Error::RepositoryUnreachable { repository, reason };
         let place = match self.servers.enter(&call.url.server()).await {
             Ok(place) => place,
-            Err(silent) => return Err(unreachable(silent.to_string())),
+            Err(cause) => {
+                return Err(Error::RepositoryUnreachable { repository, reason: cause.to_string(), silent: true });
+            }
         };
         let until = Instant::now() + self.patience;
-        let pushed = self.run(Task::Push(call), until).await;
-        match &pushed {
-            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until => place.unanswered(),
+        let mut pushed = self.run(Task::Push(call), until).await;
+        match &mut pushed {
+            Err(Error::RepositoryUnreachable { silent, .. }) if Instant::now() >= until => {
+                *silent = true;
+                place.unanswered();
+            }
             Ok(_) | Err(_) => place.answered(),
         }
         pushed
@@ -227,7 +231,7 @@ impl Errands {
     fn request(&self, task: Task) -> Result<(Task, Vec<u8>), Error> {
         let (root, credentials) = (self.root.clone(), self.credentials.clone());
         let login = if let Task::Fetch(attempt) = &task {
-            let refused = |cause: NotALogin| attempt.unreachable(cause.to_string());
+            let refused = |cause: NotALogin| attempt.unreachable(cause.to_string(), false);
             Credentials::new(credentials.as_deref(), attempt).https_login().map_err(refused)?
         } else {
             None

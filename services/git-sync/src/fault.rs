@@ -24,11 +24,11 @@ pub(crate) fn no_answer(task: &Task, cause: CommandError) -> Error {
     match (cause, task) {
         (CommandError::TimedOut { seconds, .. }, Task::Fetch(Attempt { call: Fetch { repository, .. }, .. })) => {
             let reason = format!("it has not sent everything within {seconds} s");
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
+            Error::RepositoryUnreachable { repository: repository.clone(), reason, silent: false }
         }
         (CommandError::TimedOut { seconds, .. }, Task::Push(Push { repository, .. })) => {
             let reason = format!("it has not taken everything within {seconds} s");
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
+            Error::RepositoryUnreachable { repository: repository.clone(), reason, silent: false }
         }
         (CommandError::TimedOut { seconds, .. }, _) => failed(task, format!("it was ended after {seconds} s")),
         (CommandError::Start { cause, .. }, _) => failed(task, format!("no child can be started: {cause}")),
@@ -36,7 +36,7 @@ pub(crate) fn no_answer(task: &Task, cause: CommandError) -> Error {
             if stderr.contains(NO_MEMORY) =>
         {
             let reason = "it sends something too large for this host: a fetch has no more memory".to_owned();
-            Error::RepositoryUnreachable { repository: repository.clone(), reason }
+            Error::RepositoryUnreachable { repository: repository.clone(), reason, silent: false }
         }
         // It would be the same the next time: the commit is what takes so much.
         (CommandError::Failed { status, stderr, .. }, Task::Checkout(Checkout { repository, .. }))
@@ -70,7 +70,7 @@ pub(crate) fn push_error(call: &Push, cause: PushError) -> Error {
     let repository = call.repository.clone();
     match cause {
         PushError::NoRevision => Error::NoSuchRevision { repository, revision: call.revision.clone() },
-        PushError::Unreachable(reason) => Error::RepositoryUnreachable { repository, reason },
+        PushError::Unreachable(reason) => Error::RepositoryUnreachable { repository, reason, silent: false },
         PushError::Refused(reason) => Error::NotPushed { repository, reason },
         PushError::File(cause) => file_error(&format!("push {repository}"), &cause),
     }
@@ -89,7 +89,7 @@ pub(crate) fn fetch_error(call: &Fetch, cause: FetchError) -> Error {
     let (repository, reference) = (call.repository.clone(), call.reference.clone());
     match cause {
         FetchError::Unreachable(_) | FetchError::TooLarge(_) | FetchError::NoRoom(_) => {
-            Error::RepositoryUnreachable { repository, reason: cause.to_string() }
+            Error::RepositoryUnreachable { repository, reason: cause.to_string(), silent: false }
         }
         FetchError::NoReference => Error::NoSuchReference { repository, reference },
         FetchError::NotACommit(_) => {

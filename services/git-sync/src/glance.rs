@@ -29,7 +29,9 @@ pub(crate) enum Shown {
     Known(Fetched),
     /// The server has no such reference.
     Nothing,
-    /// The server does not answer.
+    /// The server says nothing.
+    Silent(String),
+    /// The server is no help.
     Away(String),
     /// It takes an errand to say.
     Unsure,
@@ -52,9 +54,8 @@ impl Errands {
                 let (repository, reference) = (repository.clone(), attempt.call.reference.clone());
                 return Err(Error::NoSuchReference { repository, reference });
             }
-            Shown::Away(reason) => {
-                return Err(Error::RepositoryUnreachable { repository: repository.clone(), reason });
-            }
+            Shown::Silent(reason) => return Err(attempt.unreachable(reason, true)),
+            Shown::Away(reason) => return Err(attempt.unreachable(reason, false)),
             Shown::Unsure => {}
         }
         quiet.end(self, repository, until).await?;
@@ -62,13 +63,16 @@ impl Errands {
         let forget =
             || host::files::remove(&answered).map_err(|cause| file_error(&format!("fetch {repository}"), &cause));
         forget()?;
-        let tried = self.run(Task::Fetch(attempt.clone()), until).await;
+        let mut tried = self.run(Task::Fetch(attempt.clone()), until).await;
         let has_answered = forget()?;
         // A look beside it may have read what was there before.
         self.records.forget(repository);
-        match &tried {
+        match &mut tried {
             // One that said something and was slow with the rest is not silent.
-            Err(Error::RepositoryUnreachable { .. }) if Instant::now() >= until && !has_answered => place.unanswered(),
+            Err(Error::RepositoryUnreachable { silent, .. }) if Instant::now() >= until && !has_answered => {
+                *silent = true;
+                place.unanswered();
+            }
             Ok(_) | Err(_) => place.answered(),
         }
         tried
@@ -88,7 +92,7 @@ impl Errands {
             }
             Found::Silence => {
                 place.unanswered();
-                Shown::Away(format!("it has not answered within {} s", patience.as_millis().div_ceil(1000)))
+                Shown::Silent(format!("it has not answered within {} s", patience.as_millis().div_ceil(1000)))
             }
             Found::Unreachable(reason) => Shown::Away(reason),
             Found::Unsure => Shown::Unsure,

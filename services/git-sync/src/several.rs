@@ -51,8 +51,8 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn unreachable(&self, reason: String) -> Error {
-        Error::RepositoryUnreachable { repository: self.call.repository.clone(), reason }
+    pub(crate) fn unreachable(&self, reason: String, silent: bool) -> Error {
+        Error::RepositoryUnreachable { repository: self.call.repository.clone(), reason, silent }
     }
 
     /// Whether another one's state counts for more than an older one that is shown here.
@@ -79,6 +79,8 @@ struct Answers {
     absent: Option<Error>,
     /// Why the others are no help, by their addresses.
     away: Vec<(RepositoryUrl, String)>,
+    /// Whether one of those said anything.
+    spoke: bool,
 }
 
 impl Errands {
@@ -99,7 +101,7 @@ impl Errands {
             let begun = Instant::now();
             let tried = match place {
                 Ok(place) => self.fetch_from(&attempt, &place, begun + share(left, is_last), quiet).await,
-                Err(Silent) => Err(attempt.unreachable(Silent.to_string())),
+                Err(Silent) => Err(attempt.unreachable(Silent.to_string(), true)),
             };
             left = left.saturating_sub(begun.elapsed());
             match tried {
@@ -110,14 +112,16 @@ impl Errands {
                     let reason = format!("it shows {}, an older state", revision.short());
                     self.told(&attempt, RemoteState::Behind, &reason);
                     answers.away.push((attempt.url().clone(), reason));
+                    answers.spoke = true;
                     if !attempt.stands_in() {
                         answers.first_behind = Some(revision);
                     }
                     answers.held = answers.held.or(held);
                 }
-                Err(Error::RepositoryUnreachable { reason, .. }) => {
+                Err(Error::RepositoryUnreachable { reason, silent, .. }) => {
                     self.told(&attempt, RemoteState::Away, &reason);
                     answers.away.push((attempt.url().clone(), reason));
+                    answers.spoke |= !silent;
                 }
                 Err(absent @ Error::NoSuchReference { .. }) => {
                     self.told(&attempt, RemoteState::Away, &format!("it has no {}", attempt.reference()));
@@ -159,11 +163,11 @@ impl Errands {
             let begun = Instant::now();
             let shown = match place {
                 Ok(place) => self.show(&attempt, &place, share(left, is_last)).await,
-                Err(Silent) => Shown::Away(Silent.to_string()),
+                Err(Silent) => Shown::Silent(Silent.to_string()),
             };
             left = left.saturating_sub(begun.elapsed());
             match shown {
-                Shown::Away(reason) => {
+                Shown::Silent(reason) | Shown::Away(reason) => {
                     self.told(&attempt, RemoteState::Away, &reason);
                     away.push((attempt.url().clone(), reason));
                 }
@@ -251,8 +255,11 @@ impl Answers {
         if let Some(held) = self.held {
             return Ok(held);
         }
-        let unreachable = |reason| Error::RepositoryUnreachable { repository: call.repository.clone(), reason };
-        Err(self.refusal.or(self.absent).unwrap_or_else(|| unreachable(in_one(&self.away))))
+        Err(self.refusal.or(self.absent).unwrap_or_else(|| Error::RepositoryUnreachable {
+            repository: call.repository.clone(),
+            reason: in_one(&self.away),
+            silent: !self.spoke,
+        }))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Keeps push mirrors in step: each commit that held is pushed to the repository's push mirror, if it has one, beside all
 //! else and as often as it takes. Nothing waits for it.
 
-use crate::{engine::Engine, lane::SILENCE, store::now_usec};
+use crate::{engine::Engine, store::now_usec};
 use host::lanes::{Lanes, Silent};
 use interfaces::{git_sync, orchestrator::PushMirror};
 use model::{PushUrl, Reference, Revision, TenantName, names::RepositoryName, repository::Server};
+use runtime::client::CallError;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tracing::{info, warn};
 
@@ -149,10 +150,9 @@ impl Engine {
     /// Pushes once, when there is a place with the server. Returns whether that was not done before, or why it was not done.
     async fn push(&self, push: &git_sync::Push) -> Result<bool, String> {
         let place = self.pushes.servers.enter(&push.url.server()).await.map_err(|silent: Silent| silent.to_string())?;
-        let begun = Instant::now();
         let pushed = self.services.call(push).await;
         match &pushed {
-            Err(_) if begun.elapsed() >= SILENCE => place.unanswered(),
+            Err(CallError::Failed(git_sync::Error::RepositoryUnreachable { silent: true, .. })) => place.unanswered(),
             Ok(_) | Err(_) => place.answered(),
         }
         pushed.map(|pushed| pushed.changed).map_err(|error| runtime::chain(&error))

@@ -75,7 +75,7 @@ impl Engine {
                 host.reached(None);
                 changed
             }
-            Err(Unusable::Unreachable(reason) | Unusable::Undecided(reason)) => {
+            Err(Unusable::Unreachable(reason) | Unusable::Silent(reason) | Unusable::Undecided(reason)) => {
                 host.unreachable = Some(reason);
                 host.back_off.failed(now_usec(), fastrand::u64(..));
                 Vec::new()

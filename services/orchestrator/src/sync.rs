@@ -33,6 +33,8 @@ struct Asked {
 pub(crate) enum Unusable {
     /// Nothing is known of it: the server failed, or what it sent made the fetch fail.
     Unreachable(String),
+    /// Nothing is known of it: its servers said nothing.
+    Silent(String),
     /// There is none, and there may be one any moment: the server answered, or our own service is about to.
     Absent(String),
     /// It was fetched, and cannot be used.
@@ -166,7 +168,7 @@ impl Engine {
                 warn!(%tenant, "it exists, and nothing is remembered of what held: its history is taken as it is");
             }
             let admitted = match asked {
-                Err(Unusable::Unreachable(reason)) => {
+                Err(Unusable::Unreachable(reason) | Unusable::Silent(reason)) => {
                     ledger.unreachable = Some(reason);
                     ledger.back_off.failed(now_usec(), fastrand::u64(..));
                     return None;
@@ -260,11 +262,13 @@ impl Engine {
 /// Why nothing was fetched.
 fn without_commit(error: &CallError<git_sync::Error>) -> Unusable {
     let reason = runtime::chain(error);
-    let CallError::Failed(git_sync::Error::RepositoryUnreachable { .. } | git_sync::Error::Failed { .. }) = error
+    let CallError::Failed(cause @ (git_sync::Error::RepositoryUnreachable { .. } | git_sync::Error::Failed { .. })) =
+        error
     else {
         return Unusable::Absent(reason);
     };
-    Unusable::Unreachable(reason)
+    let is_silent = matches!(cause, git_sync::Error::RepositoryUnreachable { silent: true, .. });
+    if is_silent { Unusable::Silent(reason) } else { Unusable::Unreachable(reason) }
 }
 
 pub(crate) fn in_full(faults: &[Diagnostic]) -> String {
