@@ -79,6 +79,8 @@ fn an_upgrade_restarts_services_and_no_tenant() -> Result<()> {
     scene.must(NEWER)?;
     // What an administrator decided is not decided again.
     scene.must("systemctl disable --quiet bitbuilder-storage.socket")?;
+    // Who was idle for long has ended.
+    serves(&scene)?;
     let before = SERVICES.map(|unit| main_pid(&scene, unit));
     let untouched = "systemctl show -p InvocationID -p MainPID bitbuilder-container@web systemd-networkd bitbuilder-tenant-manager.socket bitbuilder-guest@web.socket; systemd-run -M web --wait --pipe --quiet systemctl show -p InvocationID web.service";
     let left_alone = scene.must(untouched)?;
