@@ -36,8 +36,10 @@ use std::{
 };
 use tokio::sync::{Semaphore, broadcast};
 
-/// Tenants that are worked on at a time.
-const PARALLEL: usize = 8;
+/// Tenants that are worked on at a time for each processor core: half of what that takes is waiting.
+const PER_CORE: usize = 4;
+/// What a tenant may take while it boots, in bytes.
+const MEMORY_EACH: u64 = 256 << 20;
 /// Changes of state that a slow watcher may lag behind.
 const WATCH_BACKLOG: usize = 1024;
 /// How long to wait before the host is asked again, and the longest that doubling makes of it.
@@ -124,7 +126,7 @@ impl Engine {
             pushes: Pushes::default(),
             turns: Turns::default(),
             system_turn: tokio::sync::Mutex::default(),
-            parallel: Semaphore::new(PARALLEL),
+            parallel: Semaphore::new(host::capacity::side_by_side(PER_CORE, MEMORY_EACH)),
             servers: Lanes::new(lanes::AT_A_TIME, lanes::WITH_ONE_SERVER),
             overview: Overview::default(),
             judged: Mutex::default(),

@@ -22,6 +22,8 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn ending(&self, tenant: &TenantName) -> impl Future<Output = Ending> + Send;
     /// Whether the host is going down.
     fn stopping(&self) -> impl Future<Output = Result<bool, SystemdError>> + Send;
+    /// Whether the host has room for another tenant.
+    fn has_room(&self) -> bool;
     /// The repositories whose polling timers run.
     fn polled(&self) -> impl Future<Output = Result<BTreeSet<RepositoryName>, SystemdError>> + Send;
     /// Starts a repository's polling timer as its files say, if it was not loaded.

@@ -15,6 +15,8 @@ use model::{InstanceSpec, TenantName, UnitName, identity::Slot, observed::Instan
 use std::{collections::BTreeSet, fs, io, sync::Arc};
 use tracing::{info, warn};
 
+const NO_ROOM: &str = "this host has no inotify instances left for another tenant (fs.inotify.max_user_instances)";
+
 /// The tenants of this host.
 #[derive(Debug, Clone)]
 pub struct Manager<C> {
@@ -96,6 +98,10 @@ impl<C: Containers> Manager<C> {
         if self.state(tenant).await? == InstanceState::Active {
             return Ok(false);
         }
+        if !self.containers.has_room() {
+            // Those that run would not get what they need either.
+            return Err(Fault::NotStarted { tenant: tenant.clone(), reason: NO_ROOM.to_owned() });
+        }
         let before = self.held.start_mark(tenant);
         self.came_up(tenant, before, self.containers.start(tenant).await).await?;
         info!(%tenant, generation, "started");
@@ -172,6 +178,9 @@ impl<C: Containers> Manager<C> {
             warn!(%tenant, "it may be started again: {}", runtime::chain(&fault));
         }
         let reason = format!("its start ended as {job}; {}", ending.explained());
+        if !self.containers.has_room() {
+            return Err(Fault::NotStarted { tenant: tenant.clone(), reason: format!("{NO_ROOM}; {reason}") });
+        }
         match blame::is_tenants(&job, stopping?, entered, &ending) {
             true => Err(Fault::Start { tenant: tenant.clone(), reason }),
             false => Err(Fault::NotStarted { tenant: tenant.clone(), reason }),

@@ -36,6 +36,7 @@ struct Machine {
     /// How the job of a start that fails ends, if not as failed.
     job: Option<&'static str>,
     stopping: bool,
+    full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +102,10 @@ impl Containers for Fake {
 
     async fn stopping(&self) -> Result<bool, SystemdError> {
         Ok(self.machine.lock().unwrap().stopping)
+    }
+
+    fn has_room(&self) -> bool {
+        !self.machine.lock().unwrap().full
     }
 
     async fn polled(&self) -> Result<BTreeSet<RepositoryName>, SystemdError> {
@@ -212,6 +217,7 @@ async fn what_the_host_did_is_not_the_tenants_fault() {
     let refusals = [
         (Machine { enters: true, job: Some("canceled"), ..Machine::default() }, vec!["start web"]),
         (Machine { enters: true, stopping: true, ..Machine::default() }, vec!["start web", "stop web"]),
+        (Machine { enters: true, full: true, ..Machine::default() }, vec!["start web", "stop web"]),
         // The note that is there is of the start before.
         (Machine::default(), vec!["start web", "stop web"]),
     ];
@@ -221,6 +227,10 @@ async fn what_the_host_did_is_not_the_tenants_fault() {
         assert!(matches!(fault, Fault::NotStarted { .. }), "{fault}");
         assert_eq!(fake.asked(), asked);
     }
+    *fake.machine.lock().unwrap() = Machine { full: true, ..Machine::default() };
+    let fault = manager.start(&web, 1).await.unwrap_err();
+    assert!(fault.to_string().contains("fs.inotify.max_user_instances"), "{fault}");
+    assert!(fake.asked().is_empty(), "it takes from nobody else");
     let silent = || Fault::Unanswered { tenant: "web".parse().unwrap(), reason: String::new() };
     fake.machine.lock().unwrap().states.insert(web.clone(), InstanceState::Active);
     assert!(matches!(manager.unanswered(&web, silent()).await, Fault::Unanswered { .. }));

@@ -2,6 +2,7 @@
 
 use crate::{blame::Ending, containers::Containers, limits, text};
 use host::{
+    capacity::has_inotify_instances,
     command::Command,
     systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit, Value},
 };
@@ -15,6 +16,9 @@ use std::{
 
 const CONTAINER: &str = "bitbuilder-container@";
 const POLLING: &str = "git-sync@";
+/// How many inotify instances a tenant that boots has: five are its service manager's, and its bus and what else it starts
+/// have more.
+const INSTANCES: usize = 8;
 /// How much of what a unit said explains a failure.
 const LINES: usize = 20;
 
@@ -104,6 +108,10 @@ impl Containers for Units {
 
     async fn stopping(&self) -> Result<bool, SystemdError> {
         self.0.connect().await?.is_stopping().await
+    }
+
+    fn has_room(&self) -> bool {
+        has_inotify_instances(INSTANCES)
     }
 
     async fn polled(&self) -> Result<BTreeSet<RepositoryName>, SystemdError> {

@@ -19,6 +19,7 @@ pub(super) fn all(held: &[(String, UidRange)]) -> Vec<Finding> {
             Path::new("/proc/self/ns/user").exists(),
         ),
         uids(&subordinate, held),
+        inotify(read("/proc/sys/fs/inotify/max_user_instances").as_deref(), held.len()),
         controllers(read("/sys/fs/cgroup/cgroup.controllers").as_deref()),
         forwarding(read("/proc/sys/net/ipv4/conf/all/forwarding").as_deref()),
     ]
@@ -90,6 +91,24 @@ fn controllers(said: Option<&str>) -> Finding {
     Finding::warn("cgroup controllers", found, "boot without cgroup_disable= and with cgroup_no_v1=all")
 }
 
+/// What `tenants` need, each of which has about eight, beside what the host has itself.
+fn inotify(most: Option<&str>, tenants: usize) -> Finding {
+    let Some(most) = most.and_then(|most| most.trim().parse::<usize>().ok()) else {
+        return Finding::warn(
+            "inotify",
+            "how many instances there may be is not known",
+            "sysctl fs.inotify.max_user_instances",
+        );
+    };
+    let enough_for = most.saturating_sub(32) / 8;
+    let found = format!("at most {most} instances, which are enough for {enough_for} tenants");
+    if enough_for > tenants {
+        Finding::ok("inotify", found)
+    } else {
+        Finding::warn("inotify", found, "sysctl --write fs.inotify.max_user_instances=65536")
+    }
+}
+
 fn forwarding(said: Option<&str>) -> Finding {
     match said.map(str::trim) {
         Some("1") => Finding::ok("forwarding", "IPv4 is forwarded"),
@@ -122,6 +141,9 @@ mod tests {
         assert_eq!(controllers(Some("cpuset cpu io memory hugetlb pids\n")).verdict, Verdict::Ok);
         assert!(controllers(Some("cpu pids\n")).found.starts_with("memory, io missing"));
         assert_eq!(controllers(None).verdict, Verdict::Warn);
+        assert_eq!(inotify(Some("128\n"), 1).verdict, Verdict::Ok);
+        assert_eq!(inotify(Some("128\n"), 12).verdict, Verdict::Warn);
+        assert_eq!(inotify(None, 0).verdict, Verdict::Warn);
         assert_eq!(forwarding(Some("0\n")).verdict, Verdict::Fail);
         assert_eq!(forwarding(Some("1\n")).verdict, Verdict::Ok);
         assert_eq!(user_namespaces(Some("0\n"), true).verdict, Verdict::Fail);

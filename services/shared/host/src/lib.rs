@@ -1,6 +1,7 @@
-//! Effects that several services use: commands, files, records that survive a kill, turns, places, the service manager,
-//! and repositories' work trees.
+//! Effects that several services use: commands, files, records that survive a kill, turns, places, what the machine has
+//! room for, the service manager, and repositories' work trees.
 
+pub mod capacity;
 pub mod command;
 pub mod files;
 pub mod lanes;
