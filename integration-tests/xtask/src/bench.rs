@@ -3,6 +3,7 @@
 mod many;
 mod memory;
 mod plan;
+mod provision;
 mod push;
 mod validate;
 mod varlink;
@@ -20,8 +21,8 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, varlink-call, idle-memory, plan, validate, git-noop,
-    /// git-sync-memory, reconcile-1000
+    /// Only figures whose names begin with this: push-ready, provision, varlink-call, idle-memory, plan, validate,
+    /// git-noop, git-sync-memory, reconcile-1000
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -54,10 +55,11 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
     ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
+    ("provision", provision::measure),
     ("idle-memory", memory::measure),
     ("git-noop", many::looks),
     ("git-sync-memory", many::memory),
