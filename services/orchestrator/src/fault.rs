@@ -13,12 +13,14 @@ pub(crate) enum Fault {
     Ended(String),
     /// A service did not answer or failed: nothing is known about the commit.
     Host(String),
+    /// Another tenant has to hold first, and will say so when it does.
+    Waits(String),
 }
 
 impl Fault {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Commit(reason) | Self::Ended(reason) | Self::Host(reason) => reason,
+            Self::Commit(reason) | Self::Ended(reason) | Self::Host(reason) | Self::Waits(reason) => reason,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod before;
 mod checkouts;
+mod dependencies;
 mod due;
 mod engine;
 mod execute;

@@ -13,7 +13,7 @@ use interfaces::tenant as instance;
 use model::{
     DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
 };
-use planner::{Plan, TenantLedger, Verdict, plan, plan_absence};
+use planner::{Action, Plan, TenantLedger, Verdict, plan, plan_absence};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -92,6 +92,9 @@ impl Engine {
                 Ok(Converged { changed, gone }) => {
                     self.recovered(tenant);
                     self.remember(tenant, TenantLedger::settle);
+                    if !ledger.holds() {
+                        self.wake_dependents(tenant);
+                    }
                     if gone {
                         self.forget(tenant).await;
                     } else if changed || !together {
@@ -112,6 +115,11 @@ impl Engine {
                     warn!(%tenant, revision = ledger.target.as_ref().map(|target| target.revision.as_str()), "did not hold: {reason}");
                     let verdict = self.change(tenant, |ledger, _| ledger.fail(reason, now_usec()));
                     matches!(verdict, Ok(Some(Verdict::GoBack)))
+                }
+                Err(Fault::Waits(reason)) => {
+                    info!(%tenant, "{reason}");
+                    self.remember(tenant, |ledger, _| ledger.unconverged = Some(reason));
+                    false
                 }
                 Err(Fault::Host(reason)) => {
                     warn!(%tenant, "the host cannot converge: {reason}");
@@ -166,7 +174,7 @@ impl Engine {
             (observed, slot, steps) = planned(look().await)?;
         }
         let changes = !steps.steps.is_empty();
-        self.execute(tenant, &observed, &steps).await?;
+        self.execute(tenant, target, &observed, &steps).await?;
         if retries {
             self.remember(tenant, |ledger, _| ledger.retrying = false);
         }
@@ -211,7 +219,13 @@ impl Engine {
     }
 
     /// Records the plan, then does it.
-    async fn execute(&self, tenant: &TenantName, observed: &ObservedTenant, plan: &Plan) -> Result<(), Fault> {
+    async fn execute(
+        &self,
+        tenant: &TenantName,
+        target: Option<&DesiredTenant>,
+        observed: &ObservedTenant,
+        plan: &Plan,
+    ) -> Result<(), Fault> {
         if !plan.unknown.is_empty() {
             return Err(unknown(plan));
         }
@@ -230,9 +244,12 @@ impl Engine {
             Ok(None) => return Err(Fault::Host("it is not in the ledger".to_owned())),
             Err(error) => return Err(Fault::Host(runtime::chain(&error))),
         };
-        // A closed semaphore cannot be: nothing closes it.
-        let _place = self.parallel.acquire().await;
         for [first, second] in plan.stages() {
+            if let Some(target) = target.filter(|_| first.iter().any(|step| step.action == Action::Start)) {
+                self.await_dependencies(target).await?;
+            }
+            // A closed semaphore cannot be: nothing closes it.
+            let _place = self.parallel.acquire().await;
             let lane = |steps| execute::in_order(&self.services, tenant, generation, steps);
             // Both lanes are seen to their end: a step that was begun is finished.
             match tokio::join!(lane(first), lane(second)) {

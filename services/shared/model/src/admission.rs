@@ -316,7 +316,6 @@ pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
     (
         manifest::PATH,
         &[
-            "dependsOn",
             "resources.storage",
             "network.interfaces",
             "network.vlan",

@@ -50,7 +50,7 @@ record! {
         tenant: Tenant,
         /// The base image of its root: one that the host has in /var/lib/machines. Another image makes a new root.
         image: ImageName,
-        /// Tenants of the same host that have to run before this one does.
+        /// Tenants of the same host that have to hold before this one is started. What runs goes on when they end.
         depends_on as "dependsOn": Vec<TenantName> = Vec::new(),
         /// What it wants to use.
         resources: Resources = Resources::default(),

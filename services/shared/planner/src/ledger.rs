@@ -132,6 +132,12 @@ impl TenantLedger {
         self.registered && self.target.is_some() && self.target == self.quarantined
     }
 
+    /// Whether it runs what it should and was found healthy since that changed, so that others may rely on it.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.registered && self.proven && self.target.as_ref().is_some_and(|target| target.enabled)
+    }
+
     /// Whether somebody asked that it be left alone: it is not fetched.
     #[must_use]
     pub fn is_suspended(&self) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod allocate;
 pub mod back_off;
+pub mod dependencies;
 pub mod history;
 pub mod ledger;
 pub mod plan;
@@ -11,6 +12,7 @@ pub mod strategy;
 mod world;
 
 pub use back_off::BackOff;
+pub use dependencies::{Awaited, awaited};
 pub use history::Event;
 pub use ledger::{Origin, TenantLedger, Verdict};
 pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};
