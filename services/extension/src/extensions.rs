@@ -27,6 +27,8 @@ use tracing::{info, warn};
 const LINKS: &str = "extensions/sysext";
 /// Where digests are kept, beside the mounts. No extension's name begins with a dot.
 const DIGESTS: &str = ".digests.json";
+/// There once the layers of this boot are made, and gone with it like them.
+const RESTORED: &str = ".restored";
 /// Where a system says what it is, in the order of os-release(5).
 const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
@@ -136,6 +138,33 @@ impl<M: Mounts> Extensions<M> {
             info!(%tenant, generation, layers = spec.sysext.len(), changes, "the tenant's layers are as asked");
         }
         Ok(changes > 0)
+    }
+
+    /// Makes the layers of all tenants as recorded, once in each boot: what was mounted is not any more. A tenant whose layers
+    /// cannot be mounted is not started.
+    ///
+    /// # Errors
+    /// The records cannot be listed.
+    pub async fn restore(&self) -> Result<(), ExtensionError> {
+        let done = self.paths.mounts.join(RESTORED);
+        if done.exists() {
+            return Ok(());
+        }
+        for tenant in self.records.tenants()? {
+            let restored = async {
+                match self.records.read(&tenant)? {
+                    Some(Record { generation, spec }) if !spec.sysext.is_empty() => {
+                        self.ensure(&tenant, generation, &spec).await
+                    }
+                    Some(_) | None => Ok(false),
+                }
+            };
+            if let Err(fault) = restored.await {
+                warn!(%tenant, "its layers are not restored: {}", runtime::chain(&fault));
+            }
+        }
+        files::write_atomically(&done, b"", 0o644)?;
+        Ok(())
     }
 
     async fn make(&self, tenant: &TenantName, generation: u64, spec: &ExtensionSpec) -> Result<usize, ExtensionError> {

@@ -16,7 +16,12 @@ fn main() -> ExitCode {
             mounts: mounts.to_owned(),
             records: Path::new("/var/lib/bitbuilder/extension").to_owned(),
         };
-        let session = Session::new(Extensions::new(paths, MountUnits::below(mounts)));
+        let extensions = Extensions::new(paths, MountUnits::below(mounts));
+        // Whoever waits for this service at boot goes on without.
+        if let Err(fault) = extensions.restore().await {
+            tracing::error!("no layers are restored: {}", runtime::chain(&fault));
+        }
+        let session = Session::new(extensions);
         let options = Options::activated(&interfaces::extension::CONTRACT, Identify::Host(HostUsers::look_up()?));
         runtime::serve(options, session).await.map_err(io::Error::other)
     })

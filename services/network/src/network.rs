@@ -21,7 +21,10 @@ use std::{
     sync::Arc,
 };
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{info, warn};
+
+#[path = "restore.rs"]
+mod restore;
 
 type Book = BTreeMap<TenantName, Record<NetworkSpec>>;
 
@@ -38,12 +41,13 @@ pub struct Network<M> {
 }
 
 impl<M: Machine> Network<M> {
-    /// The networks that are recorded in `directory`, made from files in the directory that systemd-networkd reads.
+    /// The networks that are recorded in `records`, made from files in the directory that systemd-networkd reads; what is
+    /// known of this boot is in `directory`.
     #[must_use]
-    pub fn new(directory: &Path, networkd: &Path, machine: M) -> Self {
+    pub fn new(records: &Path, directory: &Path, networkd: &Path, machine: M) -> Self {
         Self {
             machine,
-            records: Arc::new(Records::in_directory(directory)),
+            records: Arc::new(Records::in_directory(records)),
             directory: directory.to_owned(),
             files: NetworkdFiles::in_directory(networkd),
             turns: Turns::default(),
@@ -84,7 +88,7 @@ impl<M: Machine> Network<M> {
     pub async fn remove(&self, call: &Remove) -> Result<Changed, NetworkError> {
         let Remove { tenant, generation } = call;
         let _turn = self.turns.take(tenant).await;
-        let record = self.records.read(tenant)?;
+        let record = self.recorded(tenant)?;
         Record::accept(record.as_ref(), *generation)?;
         let recorded = record.as_ref().map(|record| record.spec.bridge.clone());
         let bridges: BTreeSet<_> = self.files.bridge(tenant).into_iter().chain(recorded).collect();
@@ -175,10 +179,21 @@ impl<M: Machine> Network<M> {
     fn book(&self) -> Result<Book, NetworkError> {
         let mut book = Book::new();
         for tenant in self.records.tenants()? {
-            let record = self.records.read(&tenant)?;
+            let record = self.recorded(&tenant)?;
             book.extend(record.map(|record| (tenant, record)));
         }
         Ok(book)
+    }
+
+    /// A record that a fault has left unreadable is as good as none: the next call to ensure it writes it anew.
+    fn recorded(&self, tenant: &TenantName) -> Result<Option<Record<NetworkSpec>>, NetworkError> {
+        match self.records.read(tenant) {
+            Err(fault) if fault.action == "understand" => {
+                warn!(%tenant, "{}", runtime::chain(&fault));
+                Ok(None)
+            }
+            read => Ok(read?),
+        }
     }
 
     /// Exists while systemd-networkd may not have read the tenant's files. A tenant's name has no dot.

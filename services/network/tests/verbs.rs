@@ -111,6 +111,7 @@ impl Host {
         let networkd = directory.path().join("networkd");
         fs::create_dir(&networkd).unwrap();
         fs::create_dir(directory.path().join("records")).unwrap();
+        fs::create_dir(directory.path().join("boot")).unwrap();
         Self { fake: Fake { networkd, state: Arc::default() }, directory }
     }
 
@@ -118,9 +119,22 @@ impl Host {
         self.directory.path().join("records")
     }
 
+    fn this_boot(&self) -> PathBuf {
+        self.directory.path().join("boot")
+    }
+
+    /// Takes away what a boot takes away.
+    fn reboot(&self) {
+        for directory in [self.this_boot(), self.fake.networkd.clone()] {
+            fs::remove_dir_all(&directory).unwrap();
+            fs::create_dir(&directory).unwrap();
+        }
+        *self.fake.state() = State::default();
+    }
+
     /// The service as it starts.
     fn service(&self) -> Network<Fake> {
-        Network::new(&self.records(), &self.fake.networkd, self.fake.clone())
+        Network::new(&self.records(), &self.this_boot(), &self.fake.networkd, self.fake.clone())
     }
 
     async fn ensure(&self, tenant: &str, generation: u64, spec: &NetworkSpec) -> Result<bool, NetworkError> {
@@ -141,7 +155,11 @@ impl Host {
     fn is_bare(&self) -> bool {
         let empty = |path: &Path| fs::read_dir(path).unwrap().next().is_none();
         let state = self.fake.state();
-        state.links.0.is_empty() && state.table.is_none() && empty(&self.records()) && empty(&self.fake.networkd)
+        state.links.0.is_empty()
+            && state.table.is_none()
+            && empty(&self.records())
+            && empty(&self.this_boot())
+            && empty(&self.fake.networkd)
     }
 }
 
@@ -252,4 +270,40 @@ async fn whatever_fails_the_next_call_finishes_it() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_boot_takes_nothing_away_for_long() {
+    let host = Host::new();
+    host.ensure("web", 1, &place(0, 80)).await.unwrap();
+    host.ensure("mail", 4, &place(1, 25)).await.unwrap();
+    host.ensure("spoiled", 1, &place(2, 81)).await.unwrap();
+    fs::write(host.records().join("spoiled.json"), "{").unwrap();
+    // What cannot be had beside what comes before it.
+    let other = serde_json::json!({ "generation": 1, "spec": place(0, 82) });
+    fs::write(host.records().join("zoo.json"), other.to_string()).unwrap();
+    host.reboot();
+    host.service().restore().await.unwrap();
+    let all = host.list().await;
+    assert_eq!(all, [("mail".to_owned(), true), ("web".to_owned(), true), ("zoo".to_owned(), false)]);
+    assert_eq!(host.fake.state().links.0.len(), 2);
+    // Once in each boot: what somebody takes away later is not this call's.
+    host.fake.state().links.0.clear();
+    host.service().restore().await.unwrap();
+    assert!(host.fake.state().links.0.is_empty());
+    assert!(host.ensure("spoiled", 1, &place(2, 81)).await.unwrap(), "it can be written again");
+}
+
+#[tokio::test]
+async fn without_rules_nobody_gets_a_bridge() {
+    let host = Host::new();
+    host.ensure("web", 1, &place(0, 80)).await.unwrap();
+    host.reboot();
+    host.fake.state().fails_after = Some(0);
+    host.service().restore().await.unwrap_err();
+    assert!(host.fake.state().links.0.is_empty());
+    assert!(fs::read_dir(&host.fake.networkd).unwrap().next().is_none());
+    host.fake.state().fails_after = None;
+    host.service().restore().await.unwrap();
+    assert_eq!(host.list().await, intact(&["web"]));
 }
