@@ -53,6 +53,11 @@ fn dependencies_point_inwards() {
         ("interfaces", &["model"]),
         ("runtime", &["model", "interfaces"]),
         ("host", &["model"]),
+        ("boot", &["model"]),
+        // What it writes at boot is written by the tenant manager at other times.
+        ("tenant-manager", &["model", "boot", "interfaces", "runtime", "host"]),
+        // It runs before anything else does, and talks to nobody.
+        ("tenant-generator", &["boot"]),
         ("sealing", &["model"]),
         ("orchestrator", &["model", "planner", "interfaces", "runtime", "host"]),
         // It validates and plans without a host, from work trees that nobody pushed yet, and asks the machine for `doctor`.
@@ -94,7 +99,7 @@ fn each_dangerous_dependency_has_one_home() {
 
 #[test]
 fn the_pure_crates_have_no_clock_and_no_file_system() {
-    for name in ["model", "planner"] {
+    for name in ["model", "planner", "boot"] {
         for (path, text) in sources(&root().join("services/shared").join(name).join("src")) {
             for word in ["std::fs", "std::time", "SystemTime", "Instant", "std::net::Tcp", "std::process", "std::env"] {
                 assert!(!text.contains(word), "{} uses {word}", path.display());
@@ -171,6 +176,7 @@ fn units_start_what_the_package_ships() {
     for name in SERVICES {
         assert!(shipped.contains(format!("target/release/{name}").as_str()), "{name} is not in the package");
     }
+    assert!(shipped.contains("target/release/tenant-generator"), "the generator is not in the package");
     for (unit, text) in units() {
         for line in text.lines().filter(|line| line.starts_with("Exec")) {
             if let Some(rest) = line.split("/usr/lib/bitbuilder/").nth(1) {

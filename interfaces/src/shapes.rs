@@ -158,6 +158,7 @@ shaped!(InstanceSpec {
     sysext: Vec<ExtensionName>,
     services: Vec<UnitName>,
     secrets: Vec<SecretSpec>,
+    depends_on: Vec<TenantName>,
 });
 
 /// `prefix_length` as `prefixLength`; systemd spells microseconds `USec`.

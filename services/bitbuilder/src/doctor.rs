@@ -1,6 +1,7 @@
 //! What a host needs, whether it is there, and the command that mends it if not. Each check stands alone: what one of them
 //! cannot find out keeps no other from being made.
 
+mod boot;
 mod kernel;
 mod notifications;
 mod programs;
@@ -61,7 +62,7 @@ impl Finding {
 
 /// Looks at everything.
 pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
-    let (systemd, programs, sockets, clock, webhook, tenants, held, key, told) = tokio::join!(
+    let (systemd, programs, sockets, clock, webhook, tenants, held, key, told, boot) = tokio::join!(
         programs::systemd(),
         programs::all(),
         sockets::all(sockets),
@@ -71,6 +72,7 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
         tenants::held(services),
         programs::key(),
         notifications::all(services),
+        boot::find(),
     );
     let mut findings = vec![systemd];
     findings.extend(sockets);
@@ -80,6 +82,7 @@ pub(crate) async fn examine(services: &Client, sockets: &Path) -> Vec<Finding> {
     findings.extend(kernel::all(&held));
     findings.push(clock);
     findings.extend(webhook);
+    findings.extend(boot);
     findings.extend(tenants);
     findings.extend(told);
     findings

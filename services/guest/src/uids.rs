@@ -68,6 +68,7 @@ mod tests {
             sysext: Vec::new(),
             services: Vec::new(),
             secrets: Vec::new(),
+            depends_on: Vec::new(),
         };
         records.write(&web, &Record { generation: 1, spec }).unwrap();
         assert_eq!(uids_of(&records.path(&web)), Some(slot.uids()));

@@ -16,6 +16,8 @@ pub mod repository_units;
 pub mod reserved;
 pub mod run;
 pub mod session;
+pub mod targets;
 pub mod text;
+mod unit_files;
 pub mod units;
 mod view;

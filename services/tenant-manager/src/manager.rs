@@ -7,7 +7,7 @@ use crate::{
     fault::Fault,
     held::{Held, Holding, StartMark},
     paths::Paths,
-    polling, repository_units, view,
+    polling, repository_units, targets, view,
 };
 use host::{files::FileError, records::Record, systemd::SystemdError, turns::Turns};
 use interfaces::tenant::{Instance, Timer};
@@ -79,11 +79,13 @@ impl<C: Containers> Manager<C> {
     /// Applies the record's limits if nothing else differs from what runs.
     async fn limit(&self, tenant: &TenantName, record: &Record<InstanceSpec>) -> Result<bool, Fault> {
         let Some(running) = self.running(tenant, self.state(tenant).await?)? else { return Ok(false) };
-        let hot = InstanceSpec { limits: record.spec.limits.clone(), ..running.clone() };
-        if running.limits == hot.limits || hot != record.spec {
+        let hot = running.hot(&record.spec);
+        if running == hot || hot != record.spec {
             return Ok(false);
         }
-        self.containers.limit(tenant, &hot.limits).await?;
+        if running.limits != hot.limits {
+            self.containers.limit(tenant, &hot.limits).await?;
+        }
         self.held.note_started(tenant, record)?;
         Ok(true)
     }
@@ -98,6 +100,7 @@ impl<C: Containers> Manager<C> {
         if self.state(tenant).await? == InstanceState::Active {
             return Ok(false);
         }
+        self.place(tenant)?;
         if !self.containers.has_room() {
             // Those that run would not get what they need either.
             return Err(Fault::NotStarted { tenant: tenant.clone(), reason: NO_ROOM.to_owned() });
@@ -115,6 +118,7 @@ impl<C: Containers> Manager<C> {
     pub async fn restart(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
         let _turn = self.turns.take(tenant).await;
         self.bring_up(tenant, generation).await?;
+        self.place(tenant)?;
         let before = self.held.start_mark(tenant);
         self.came_up(tenant, before, self.containers.restart(tenant).await).await?;
         info!(%tenant, generation, "restarted");
@@ -135,13 +139,20 @@ impl<C: Containers> Manager<C> {
             InstanceState::Active | InstanceState::Activating | InstanceState::Deactivating => true,
             InstanceState::Inactive | InstanceState::Failed => false,
         };
-        if up {
+        if up || kept_down {
             self.containers.stop(tenant).await?;
         }
+        targets::remove(&self.paths, tenant)?;
         if up || kept_down {
             info!(%tenant, generation, "stopped");
         }
         Ok(up || kept_down)
+    }
+
+    /// Puts the tenant among the units of this host, as the next boot will, before it is started.
+    fn place(&self, tenant: &TenantName) -> Result<(), Fault> {
+        let Some(holding) = self.held.read(tenant)? else { return Ok(()) };
+        targets::ensure(&self.paths, tenant, &holding.record.spec).map_err(Fault::from)
     }
 
     fn accept(&self, tenant: &TenantName, generation: u64) -> Result<Holding, Fault> {

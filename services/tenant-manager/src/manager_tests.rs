@@ -22,6 +22,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         sysext: Vec::new(),
         services: vec!["hello.service".parse().unwrap()],
         secrets: Vec::new(),
+        depends_on: Vec::new(),
     }
 }
 
@@ -281,14 +282,17 @@ async fn polling_follows_what_is_wanted() {
     assert!(manager.ensure_polling(&both).await.unwrap());
     let mut asked = fake.asked();
     asked.sort();
-    assert_eq!(asked, ["poll system", "poll web"]);
+    // A timer that a tenant's start brought has to read what is said now.
+    assert_eq!(asked, ["poll system", "poll web", "stop polling web"]);
     assert!(drop_in("web").unwrap().contains("OnUnitInactiveSec=1min") && drop_in("system").is_none());
     assert!(!manager.ensure_polling(&both).await.unwrap());
     assert_eq!(fake.asked(), [""; 0]);
 
     // One that changes is stopped and started, and no other.
     assert!(manager.ensure_polling(&[timer("web", "2min"), timer("system", "30s")]).await.unwrap());
-    assert_eq!(fake.asked(), ["stop polling web", "poll web"]);
+    assert_eq!(fake.asked(), ["stop polling web", "stop polling web", "poll web"]);
+    let written = fs::read_to_string(root.path().join("var/lib/bitbuilder/boot/polling")).unwrap();
+    assert_eq!(serde_json::from_str::<boot::Polling>(&written).unwrap().len(), 2);
     // One that somebody stopped is started, and one that was killed in between is made good.
     fake.machine.lock().unwrap().polled.clear();
     assert!(manager.ensure_polling(&[timer("web", "30s")]).await.unwrap());
@@ -299,4 +303,35 @@ async fn polling_follows_what_is_wanted() {
     assert!(manager.ensure_polling(&[]).await.unwrap());
     assert_eq!((fake.asked(), drop_in("web")), (vec!["stop polling web".to_owned()], None));
     assert!(!manager.ensure_polling(&[]).await.unwrap());
+
+    // What was made at boot counts, and is outdone by what is wanted now, also where that is usual.
+    let made = root.path().join("run/systemd/generator/git-sync@web.timer.d");
+    fs::create_dir_all(&made).unwrap();
+    fs::write(
+        made.join("50-bitbuilder.conf"),
+        boot::Timing { interval: "5min".parse().unwrap(), jitter: "10s".parse().unwrap() }.text(),
+    )
+    .unwrap();
+    fake.machine.lock().unwrap().polled.insert("web".parse().unwrap());
+    assert!(!manager.ensure_polling(&[timer("web", "5min")]).await.unwrap());
+    assert_eq!(fake.asked(), [""; 0]);
+    assert!(manager.ensure_polling(&[timer("web", "30s")]).await.unwrap());
+    assert!(drop_in("web").unwrap().contains("OnUnitInactiveSec=30s"));
+}
+
+#[tokio::test]
+async fn what_a_tenant_waits_for_changes_without_a_restart() {
+    let Fixture { manager, fake, web, root } = fixture();
+    manager.ensure(&web, 1, spec("a")).await.unwrap();
+    manager.start(&web, 1).await.unwrap();
+    fake.asked();
+    let waiting = InstanceSpec { depends_on: vec!["db".parse().unwrap()], ..spec("a") };
+    let target = root.path().join("run/systemd/system/tenant-web.target");
+    assert!(target.exists());
+    assert!(manager.ensure(&web, 2, waiting.clone()).await.unwrap());
+    assert_eq!(fake.asked(), [""; 0], "nothing is limited, stopped or started");
+    assert_eq!(manager.list(None).await.unwrap()[0].running, Some(waiting.clone()));
+    assert!(!manager.ensure(&web, 3, waiting).await.unwrap());
+    manager.stop(&web, 3).await.unwrap();
+    assert!(!target.exists());
 }

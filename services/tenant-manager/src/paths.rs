@@ -94,6 +94,18 @@ impl Paths {
         self.root.join("run/systemd/system")
     }
 
+    /// Unit files that were made at boot.
+    #[must_use]
+    pub fn generated(&self) -> PathBuf {
+        self.root.join("run/systemd/generator")
+    }
+
+    /// How often repositories are polled, for the next boot.
+    #[must_use]
+    pub fn polling(&self) -> PathBuf {
+        self.compiled().join(boot::polling::FILE)
+    }
+
     fn tenant(&self, tenant: &TenantName) -> PathBuf {
         self.root.join(format!("var/lib/tenants/{tenant}"))
     }

@@ -1,6 +1,7 @@
 //! The host's service manager, and what its units mean here.
 
 use crate::{blame::Ending, containers::Containers, limits, text};
+pub use boot::units::{container, target, timer};
 use host::{
     capacity::has_inotify_instances,
     command::Command,
@@ -21,18 +22,6 @@ const POLLING: &str = "git-sync@";
 const INSTANCES: usize = 8;
 /// How much of what a unit said explains a failure.
 const LINES: usize = 20;
-
-/// The unit that is a tenant's process tree.
-#[must_use]
-pub fn container(tenant: &TenantName) -> String {
-    format!("{CONTAINER}{tenant}.service")
-}
-
-/// The unit that asks for looks at a repository.
-#[must_use]
-pub fn timer(repository: &RepositoryName) -> String {
-    format!("{POLLING}{repository}.timer")
-}
 
 /// Where the service manager keeps what was set until the next boot.
 const RUNTIME_PROPERTIES: &str = "/run/systemd/system.control";
@@ -83,7 +72,13 @@ impl Containers for Units {
     }
 
     async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.0.connect().await?.stop(&container(tenant)).await
+        let systemd = self.0.connect().await?;
+        let target = target(tenant);
+        // First, and with it what is told to the target; one that nobody has loaded cannot be stopped.
+        if systemd.list(&[&target]).await?.iter().any(|unit| unit.active_state != "inactive") {
+            systemd.stop(&target).await?;
+        }
+        systemd.stop(&container(tenant)).await
     }
 
     async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {

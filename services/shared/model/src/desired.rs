@@ -104,6 +104,17 @@ pub struct InstanceSpec {
     /// The sealed values of its commit that it is started with.
     #[serde(default)]
     pub secrets: Vec<SecretSpec>,
+    /// The tenants that are started before it, if they are started with it.
+    #[serde(default)]
+    pub depends_on: Vec<TenantName>,
+}
+
+impl InstanceSpec {
+    /// The same with what can be had of `wanted` without a restart.
+    #[must_use]
+    pub fn hot(&self, wanted: &Self) -> Self {
+        Self { limits: wanted.limits.clone(), depends_on: wanted.depends_on.clone(), ..self.clone() }
+    }
 }
 
 impl DesiredTenant {
@@ -153,6 +164,7 @@ impl DesiredTenant {
             sysext: self.sysext.clone(),
             services: self.services.clone(),
             secrets: self.secrets.clone(),
+            depends_on: self.depends_on.clone(),
         }
     }
 }

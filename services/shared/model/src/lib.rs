@@ -18,6 +18,7 @@ pub mod notification;
 pub mod observed;
 pub mod policy;
 pub mod progress;
+pub mod record;
 pub mod registry;
 pub mod remote;
 pub mod repository;

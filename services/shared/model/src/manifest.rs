@@ -50,7 +50,8 @@ record! {
         tenant: Tenant,
         /// The base image of its root: one that the host has in /var/lib/machines. Another image makes a new root.
         image: ImageName,
-        /// Tenants of the same host that have to hold before this one is started. What runs goes on when they end.
+        /// Tenants of the same host that have to hold before this one is started. At a boot it is started after them, and all the
+        /// same if one of them fails; what runs goes on when they end.
         depends_on as "dependsOn": Vec<TenantName> = Vec::new(),
         /// What it wants to use.
         resources: Resources = Resources::default(),

@@ -2,7 +2,7 @@
 //! it needs, and why each is taken.
 
 use model::{
-    DesiredTenant, ExtensionSpec, InstanceSpec, Limits, NetworkSpec, StorageSpec,
+    DesiredTenant, ExtensionSpec, InstanceSpec, NetworkSpec, StorageSpec,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
 };
@@ -231,9 +231,9 @@ fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Clas
     if running == wanted {
         return None;
     }
-    let with_limits = |limits: &Limits| InstanceSpec { limits: limits.clone(), ..running.clone() };
-    if with_limits(&wanted.limits) == *wanted {
-        return Some((Class::Hot, "only its limits change".to_owned()));
+    if running.hot(wanted) == *wanted {
+        let why = if running.limits == wanted.limits { "what it waits for changes" } else { "only its limits change" };
+        return Some((Class::Hot, why.to_owned()));
     }
     let reasons = [
         (running.revision != wanted.revision, format!("the configuration changes to {}", commit(&wanted.revision))),

@@ -2,7 +2,7 @@
 
 use crate::plan::{Action, Class, Plan, Step, plan};
 use model::{
-    DesiredTenant, InstanceSpec, Limits, Size,
+    DesiredTenant, Limits, Size,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
     secrets::SecretSpec,
@@ -139,7 +139,7 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             let (state, running) =
                 instance.take().map_or((InstanceState::Inactive, None), |held| (held.state, held.running));
             let running = running.map(|running| {
-                let hot = InstanceSpec { limits: spec.limits.clone(), ..running.clone() };
+                let hot = running.hot(spec);
                 if hot == *spec { hot } else { running }
             });
             *instance = Some(ObservedInstance { generation: 2, spec: spec.clone(), state, running });

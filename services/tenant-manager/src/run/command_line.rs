@@ -101,6 +101,7 @@ mod tests {
             sysext: Vec::new(),
             services: vec!["hello.service".parse().unwrap()],
             secrets: Vec::new(),
+            depends_on: Vec::new(),
         }
     }
 
