@@ -1,6 +1,7 @@
 //! What has to hold whatever is read: nothing panics, what is accepted holds nothing but what it says, and what is refused
 //! is refused with words that can be shown to a person.
 
+mod boot;
 mod claims;
 mod files;
 mod release;
@@ -20,6 +21,7 @@ use model::{
 };
 use std::{collections::BTreeSet, fmt::Debug};
 
+pub use boot::boot;
 pub use claims::claims;
 pub use release::release;
 pub use words::words;

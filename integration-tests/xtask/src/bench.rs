@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures on a host of its own, each beside a named peer that is measured in the same run.
 
+mod generator;
 mod many;
 mod memory;
 mod plan;
@@ -22,7 +23,7 @@ use crate::{package, root, tools};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only figures whose names begin with this: push-ready, provision, varlink-call, idle-memory, plan, validate,
-    /// git-noop, git-sync-memory, reconcile-1000
+    /// git-noop, git-sync-memory, reconcile-1000, generator-1000
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -55,7 +56,7 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 9] = [
+const MEASURES: [(&str, Measure); 10] = [
     ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
@@ -65,6 +66,7 @@ const MEASURES: [(&str, Measure); 9] = [
     ("git-sync-memory", many::memory),
     ("reconcile-1000", many::reconcile),
     ("plan", plan::measure),
+    ("generator-1000", generator::measure),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ const REFUSED: &str = "services/shared/model/tests/refused";
 /// A target, how many inputs it is fed in a run that has to be short, and which wrong files it begins with besides its corpus.
 struct Target(&'static str, u32, &'static [&'static str]);
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     Target("metadata", 15_000, &["metadata", "admission"]),
     Target("config", 8_000, &["config", "system-config"]),
     Target("registry", 8_000, &["registry"]),
@@ -24,6 +24,7 @@ const TARGETS: [Target; 8] = [
     Target("words", 8_000, &[]),
     Target("release", 100_000, &[]),
     Target("claims", 200_000, &[]),
+    Target("boot", 30_000, &[]),
 ];
 /// What rustc passes on to LLVM, as `cargo fuzz --sanitizer=none` does.
 const COVERAGE: [&str; 6] = [
