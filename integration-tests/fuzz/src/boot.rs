@@ -3,7 +3,17 @@
 use boot::{Entry, Moment, State, compile};
 use model::{TenantName, names::RepositoryName, time::TimeSpan};
 
-/// The first words of a line in a unit of ours, but for the two that are the same each time.
+/// Lines that are the same each time.
+const FIXED: [&str; 7] = [
+    "",
+    "[Unit]",
+    "[Timer]",
+    "[Service]",
+    "Type=oneshot",
+    "RemainAfterExit=yes",
+    "Description=BitBuilder polling of repositories",
+];
+/// The first words of other lines in a unit of ours.
 const DIRECTIVES: [&str; 6] =
     ["Wants=", "After=", "OnActiveSec=", "OnUnitInactiveSec=", "RandomizedDelaySec=", "Description=BitBuilder tenant"];
 
@@ -36,8 +46,11 @@ pub fn boot(data: &[u8]) {
 }
 
 fn is_ours(line: &str) {
-    if ["", "[Unit]", "[Timer]"].contains(&line) {
+    if FIXED.contains(&line) {
         return;
+    }
+    if let Some(timers) = line.strip_prefix("ExecStart=systemctl start --no-block ") {
+        return timers.split(' ').for_each(|timer| assert!(timer.ends_with(".timer") && is_unit(timer), "{line:?}"));
     }
     let directive = DIRECTIVES.iter().find(|directive| line.starts_with(**directive));
     let value = &line[directive.unwrap_or_else(|| panic!("{line:?}")).len()..];
@@ -55,5 +68,6 @@ fn is_unit(unit: &str) -> bool {
     let tenant = inner("tenant-", ".target").or_else(|| inner("bitbuilder-container@", ".service"));
     tenant.is_some_and(|name| name.parse::<TenantName>().is_ok())
         || inner("git-sync@", ".timer").is_some_and(|name| name.parse::<RepositoryName>().is_ok())
-        || ["bitbuilder-extension.service", "bitbuilder-boot-state.service"].contains(&unit)
+        || ["bitbuilder-extension.service", "bitbuilder-boot-state.service", "bitbuilder-polling.service"]
+            .contains(&unit)
 }

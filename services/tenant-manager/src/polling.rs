@@ -69,8 +69,6 @@ async fn apply(
             // What a boot made is outdone by saying what is usual.
             if unusual.is_some() || unit_files::read(paths, &name)?.is_some() {
                 unit_files::write(paths, &name, &timing.text())?;
-                // A tenant that was started meanwhile wants its timer, which had read what was said before.
-                containers.stop_polling(&repository).await?;
             }
             containers.poll(&repository).await?;
             info!(%repository, usual = unusual.is_none(), "polled");

@@ -28,47 +28,49 @@ pub enum Moment {
 #[must_use]
 pub fn compile(state: &State, moment: Moment) -> Output {
     let mut output = Output::new();
-    let mut wanted: Vec<(&str, String, String)> = Vec::new();
+    let (mut wanted, mut timers) = (Vec::new(), Vec::new());
     for (tenant, start) in &state.tenants {
         let (target, container) = (units::target(tenant), units::container(tenant));
         output.insert(target.clone(), Entry::File(units::target_text(tenant, &start.depends_on)));
         if let Some(order) = units::order_text(&start.depends_on, start.extended) {
             output.insert(format!("{container}.d/{}", units::DROP_IN), Entry::File(order));
         }
-        wanted.push(("multi-user.target", format!("../{target}"), target));
+        wanted.push(target);
     }
     for (repository, timing) in &state.polling {
         let timer = units::timer(repository);
         if let Some(text) = timing.unusual() {
             output.insert(format!("{timer}.d/{}", units::DROP_IN), Entry::File(text));
         }
-        wanted.push(("timers.target", "/usr/lib/systemd/system/git-sync@.timer".to_owned(), timer));
+        timers.push(timer);
+    }
+    if !timers.is_empty() {
+        output.insert(units::POLLING.to_owned(), Entry::File(units::polling_text(&timers)));
+        wanted.push(units::POLLING.to_owned());
     }
     if !state.faults.is_empty() {
         output.insert(units::FAULTS.to_owned(), Entry::File(units::faults_text(state.faults.len())));
-        wanted.push(("multi-user.target", format!("../{}", units::FAULTS), units::FAULTS.to_owned()));
+        wanted.push(units::FAULTS.to_owned());
     }
     match moment {
-        Moment::Boot => {
-            let links = wanted.into_iter();
-            output.extend(links.map(|(by, to, unit)| (format!("{by}.wants/{unit}"), Entry::Link(to))));
-        }
+        Moment::Boot => output.extend(wanted.iter().map(|unit| linked(unit))),
         Moment::Late => {
-            let text = units::late_target_text(wanted.iter().map(|(_, _, unit)| unit.as_str()));
+            let text = units::late_target_text(wanted.iter().map(String::as_str));
             output.insert(units::LATE_TARGET.to_owned(), Entry::File(text));
         }
     }
     output
 }
 
+/// What makes a unit be wanted at boot.
+fn linked(unit: &str) -> (String, Entry) {
+    (format!("multi-user.target.wants/{unit}"), Entry::Link(format!("../{unit}")))
+}
+
 /// What starts the tenants later, when their state is there.
 #[must_use]
 pub fn later() -> Output {
-    let link = Entry::Link(format!("../{}", units::LATE));
-    Output::from([
-        (units::LATE.to_owned(), Entry::File(units::late_text())),
-        (format!("multi-user.target.wants/{}", units::LATE), link),
-    ])
+    Output::from([(units::LATE.to_owned(), Entry::File(units::late_text())), linked(units::LATE)])
 }
 
 #[cfg(test)]

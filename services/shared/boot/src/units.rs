@@ -10,12 +10,17 @@ pub const DROP_IN: &str = "50-bitbuilder.conf";
 pub const STATE: &str = "/var/lib/bitbuilder/boot";
 /// The program that makes units of it at boot.
 pub const GENERATOR: &str = "/usr/lib/systemd/system-generators/tenant-generator";
+/// Starts the timers of all repositories.
+pub const POLLING: &str = "bitbuilder-polling.service";
 /// Says what of the state could not be used.
 pub const FAULTS: &str = "bitbuilder-boot-state.service";
 /// Starts the tenants when their state comes later than the boot's units are made.
 pub const LATE: &str = "bitbuilder-late.service";
 /// What it starts.
 pub const LATE_TARGET: &str = "bitbuilder-late.target";
+
+/// How many timers one command starts: a line and a command line have an end.
+const TIMERS: usize = 500;
 
 /// What a tenant is wanted, started and stopped by.
 #[must_use]
@@ -39,9 +44,9 @@ pub fn timer(repository: &RepositoryName) -> String {
 /// told to the target reaches the container by PartOf= there.
 #[must_use]
 pub fn target_text(tenant: &TenantName, depends_on: &BTreeSet<TenantName>) -> String {
-    let (container, timer) = (container(tenant), timer(&RepositoryName::from(tenant)));
+    let container = container(tenant);
     let mut text = format!(
-        "[Unit]\nDescription=BitBuilder tenant {tenant} and what belongs to it\nWants={container} {timer}\nAfter={container}\n"
+        "[Unit]\nDescription=BitBuilder tenant {tenant} and what belongs to it\nWants={container}\nAfter={container}\n"
     );
     for other in depends_on.iter().map(target) {
         text.push_str(&format!("Wants={other}\nAfter={other}\n"));
@@ -65,6 +70,18 @@ pub fn order_text(depends_on: &BTreeSet<TenantName>, extended: bool) -> Option<S
         text.push_str(&format!("After={other}\n"));
     }
     Some(text)
+}
+
+/// Starts the timers, and wants none of them: one that a loaded unit wants stays loaded itself when it is stopped, and would not
+/// read what it is told anew without a reload of PID 1.
+pub(crate) fn polling_text(timers: &[String]) -> String {
+    let start: String = timers
+        .chunks(TIMERS)
+        .map(|timers| format!("ExecStart=systemctl start --no-block {}\n", timers.join(" ")))
+        .collect();
+    format!(
+        "[Unit]\nDescription=BitBuilder polling of repositories\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{start}"
+    )
 }
 
 /// Says in the journal what of the state could not be used, and never fails: a boot is not to be called degraded for it.
