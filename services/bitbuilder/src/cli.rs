@@ -4,8 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, doctor, export, history, init, key, list, logs, man, notifications, pause, plan, seal,
-        shell, status, sync, trace, validate,
+        accept, completion, console, cp, doctor, exec, export, history, init, key, list, logs, man, notifications,
+        pause, plan, seal, shell, status, sync, trace, validate,
     },
 };
 use clap::{Parser, Subcommand};
@@ -62,6 +62,12 @@ pub(crate) enum Verb {
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
     Shell(shell::Arguments),
+    /// Run a command in a tenant; its exit code is this one's.
+    Exec(exec::Arguments),
+    /// Log in to a tenant at its console; Ctrl-] three times leaves it.
+    Console(console::Arguments),
+    /// Copy files into a tenant or out of it.
+    Cp(cp::Arguments),
     /// Seal a value, so that only the host opens it and hands it to one tenant; needs no host.
     Seal(seal::Arguments),
     /// Show, make and remove the host's keys, which open what was sealed to it.
@@ -99,6 +105,9 @@ impl Arguments {
             | Verb::Resume(_)
             | Verb::Retry(_)
             | Verb::Shell(_)
+            | Verb::Exec(_)
+            | Verb::Console(_)
+            | Verb::Cp(_)
             | Verb::Seal(_)
             | Verb::Key(_)
             | Verb::Export(_)
@@ -128,6 +137,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Retry(words) => pause::retry(&services, words, json).await,
         Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
+        Verb::Exec(words) => exec::run(&words).await,
+        Verb::Console(words) => console::run(&words).await,
+        Verb::Cp(words) => cp::run(words).await,
         Verb::Seal(words) => seal::run(&services, words, json).await,
         Verb::Key(words) => key::run(&services, words, json).await,
         Verb::Validate(words) => validate::run(&words, json),
@@ -168,12 +180,21 @@ mod tests {
             &["seal", "token", "--rewrap"],
             &["seal", "token", "--recipient", "AGE-SECRET-KEY-1"],
             &["key", "retire", "x"],
+            &["exec", "web"],
+            &["exec", "../x", "true"],
+            &["cp", "web:etc", "x"],
+            &["cp", "x"],
         ] {
             let line = std::iter::once("bitbuilder").chain(words.iter().copied());
             assert!(Arguments::try_parse_from(line).is_err(), "{words:?} was accepted");
         }
         assert!(Arguments::try_parse_from(["bitbuilder", "status", "--json"]).is_ok());
         assert!(Arguments::try_parse_from(["bitbuilder", "--json=short", "status"]).is_ok());
+        // Whatever follows the command is its own.
+        for words in [&["exec", "web", "ls", "-t", "--json", "--"][..], &["exec", "-t", "web", "--", "-x", "--user"]] {
+            let line = std::iter::once("bitbuilder").chain(words.iter().copied());
+            let Verb::Exec(_) = Arguments::try_parse_from(line).unwrap().verb else { panic!("{words:?}") };
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the command's end means to a script: one table for the help, the manual and the documentation.
 
+use crate::inside::WayError;
+use host::inside::{InsideError, NotRun};
 use interfaces::orchestrator;
 use runtime::client::CallError;
 use std::error::Error;
@@ -14,11 +16,13 @@ pub(crate) const REFUSED: u8 = 3;
 pub(crate) const ROLLED_BACK: u8 = 4;
 /// The tenant is suspended.
 pub(crate) const SUSPENDED: u8 = 5;
+/// There is no such program in the tenant, as a shell says it.
+pub(crate) const NOT_FOUND: u8 = 127;
 /// The command line is wrong (sysexits.h, EX_USAGE).
 pub(crate) const USAGE: u8 = 64;
 
 /// Each code and what it means.
-pub(crate) const CODES: [(u8, &str); 7] = [
+pub(crate) const CODES: [(u8, &str); 8] = [
     (0, "done, or nothing to do"),
     (FAILED, "it failed; `doctor`: this host lacks something"),
     (CHANGES, "`plan --exit-code`: something would be done"),
@@ -26,10 +30,19 @@ pub(crate) const CODES: [(u8, &str); 7] = [
     (ROLLED_BACK, "`sync --wait`: a commit failed and the last verified one runs again"),
     (SUSPENDED, "`sync`, `retry`: the tenant is suspended"),
     (USAGE, "the command line is wrong"),
+    (
+        NOT_FOUND,
+        "`exec`: the tenant has no such program; else its code is the program's, or 128 and the signal that ended it",
+    ),
 ];
 
 /// The code of a failure.
 pub(crate) fn of(error: &(dyn Error + 'static)) -> u8 {
+    if let Some(WayError::Inside { cause, .. }) = error.downcast_ref()
+        && matches!(**cause, InsideError::NotRun { reason: NotRun::Command, .. })
+    {
+        return NOT_FOUND;
+    }
     match error.downcast_ref() {
         Some(CallError::Failed(orchestrator::Error::TenantSuspended { .. })) => SUSPENDED,
         Some(_) | None => FAILED,

@@ -1,6 +1,7 @@
 //! What to run next when something failed: the command that mends it, or the one that tells more.
 
-use crate::{services::Service, verbs::shell::ShellError};
+use crate::{inside::WayError, services::Service};
+use host::inside::InsideError;
 use interfaces::{orchestrator, secret, tenant};
 use runtime::{client::CallError, foreign::ForeignError};
 use std::{error::Error, path::Path};
@@ -37,9 +38,16 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
             secret::Error::CannotOpen { .. } => None,
         });
     }
-    match error.downcast_ref::<ShellError>()? {
-        ShellError::Open { tenant, cause } => of_machined(tenant.as_str(), cause),
-        ShellError::NoTerminal(_) | ShellError::Terminal(_) => None,
+    match error.downcast_ref::<WayError>()? {
+        WayError::Machined { tenant, cause, .. } => of_machined(tenant.as_str(), cause),
+        WayError::Inside { tenant, cause } => match **cause {
+            // Its own words say what is wrong.
+            InsideError::NotRun { .. } | InsideError::Bridge(_) => None,
+            InsideError::Unreachable(..) | InsideError::Systemd(_) | InsideError::Gone(_) => {
+                Some(format!("as root (sudo); bitbuilder status {tenant}"))
+            }
+        },
+        WayError::NoTerminal(_) | WayError::Side(..) | WayError::Copy { .. } => None,
     }
 }
 
@@ -132,7 +140,7 @@ mod tests {
             error: "io.systemd.Machine.NoSuchMachine".to_owned(),
             parameters: Value::Null,
         };
-        let closed = ShellError::Open { tenant: "web".parse().unwrap(), cause: closed };
+        let closed = WayError::Machined { action: "open a shell in", tenant: "web".parse().unwrap(), cause: closed };
         assert_eq!(next(&closed).unwrap(), "bitbuilder status web");
         assert_eq!(next(&std::fmt::Error), None);
     }

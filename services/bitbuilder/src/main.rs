@@ -4,6 +4,7 @@ mod cli;
 mod doctor;
 mod exit;
 mod hint;
+mod inside;
 mod output;
 mod pager;
 mod services;

@@ -2,7 +2,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod completion;
+pub(crate) mod console;
+pub(crate) mod cp;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod init;

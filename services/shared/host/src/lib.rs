@@ -4,6 +4,7 @@
 pub mod capacity;
 pub mod command;
 pub mod files;
+pub mod inside;
 pub mod lanes;
 pub mod lines;
 pub mod records;

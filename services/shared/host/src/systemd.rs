@@ -46,6 +46,7 @@ trait Manager {
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn start_transient_unit(
         &self,
@@ -69,8 +70,15 @@ trait Manager {
     default_service = "org.freedesktop.systemd1",
     gen_blocking = false
 )]
-trait Properties {
+pub(crate) trait Properties {
     fn get_all(&self, interface: &str) -> zbus::Result<HashMap<String, OwnedValue>>;
+    #[zbus(signal)]
+    fn properties_changed(
+        &self,
+        interface: String,
+        changed: HashMap<String, OwnedValue>,
+        invalidated: Vec<String>,
+    ) -> zbus::Result<()>;
 }
 
 type ListedUnit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
@@ -118,8 +126,13 @@ impl Systemd {
     /// The bus does not answer.
     pub async fn connect() -> Result<Self, SystemdError> {
         let failed = |cause| SystemdError::Call { action: "connect to", unit: "the service manager".to_owned(), cause };
-        let bus = Connection::system().await.map_err(failed)?;
-        let manager = ManagerProxy::new(&bus).await.map_err(failed)?;
+        Self::over(&Connection::system().await.map_err(failed)?).await
+    }
+
+    /// The service manager on a bus.
+    pub(crate) async fn over(bus: &Connection) -> Result<Self, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "connect to", unit: "the service manager".to_owned(), cause };
+        let manager = ManagerProxy::new(bus).await.map_err(failed)?;
         manager.subscribe().await.map_err(failed)?;
         Ok(Self { manager })
     }
@@ -245,9 +258,24 @@ impl Systemd {
     /// There is no such unit, or the manager does not answer.
     pub async fn properties(&self, unit: &str, interface: &str) -> Result<HashMap<String, OwnedValue>, SystemdError> {
         let failed = |cause| SystemdError::Call { action: "look at", unit: unit.to_owned(), cause };
+        let properties = self.object(unit).await?;
+        properties.get_all(&format!("org.freedesktop.systemd1.{interface}")).await.map_err(failed)
+    }
+
+    /// A unit on the bus.
+    pub(crate) async fn object(&self, unit: &str) -> Result<PropertiesProxy<'static>, SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "look at", unit: unit.to_owned(), cause };
         let path = self.manager.load_unit(unit).await.map_err(failed)?;
         let bus = self.manager.inner().connection();
-        let properties = PropertiesProxy::builder(bus).path(path).map_err(failed)?.build().await.map_err(failed)?;
-        properties.get_all(&format!("org.freedesktop.systemd1.{interface}")).await.map_err(failed)
+        PropertiesProxy::builder(bus).path(path).map_err(failed)?.build().await.map_err(failed)
+    }
+
+    /// Sends all processes of a unit a signal.
+    ///
+    /// # Errors
+    /// The manager refused.
+    pub async fn kill(&self, unit: &str, signal: i32) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "send a signal to", unit: unit.to_owned(), cause };
+        self.manager.kill_unit(unit, "all", signal).await.map_err(failed)
     }
 }
