@@ -23,6 +23,8 @@ const END_OF_TRANSMISSION: u8 = 4;
 const ESCAPE: u8 = 0x1d;
 const ESCAPES: usize = 3;
 const WITHIN: Duration = Duration::from_secs(1);
+/// How long nobody may answer.
+const ANSWER: Duration = Duration::from_secs(30);
 /// A terminal says that nobody has it open, and not when somebody does again.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
@@ -36,7 +38,7 @@ pub(crate) enum Typed {
     WhenAsked,
 }
 
-/// Passes on until the other side is closed and `over` says that it stays so.
+/// Passes on until the other side is closed and `over` says that it stays so, as it does once somebody has answered.
 pub(crate) async fn forward(terminal: File, when: Typed, over: Arc<AtomicBool>) -> io::Result<()> {
     let (mut typed, sized) = (terminal.try_clone()?, terminal.try_clone()?);
     let (prompted, prompt) = mpsc::channel();
@@ -54,7 +56,7 @@ pub(crate) async fn forward(terminal: File, when: Typed, over: Arc<AtomicBool>) 
         }
         typed.write_all(&[END_OF_TRANSMISSION])
     });
-    let shown = tokio::task::spawn_blocking(move || show(terminal, &prompted, &over));
+    let shown = tokio::task::spawn_blocking(move || show(terminal, &prompted, when, &over));
     let mut resized = signal(SignalKind::window_change())?;
     tokio::pin!(shown);
     loop {
@@ -103,8 +105,9 @@ pub(crate) fn resize(terminal: &File) -> io::Result<()> {
 }
 
 /// Shows what comes until the other side is closed, which a pseudo terminal says by EIO (pty(7)).
-fn show(mut terminal: File, prompted: &mpsc::Sender<()>, over: &AtomicBool) -> io::Result<()> {
+fn show(mut terminal: File, prompted: &mpsc::Sender<()>, when: Typed, over: &AtomicBool) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    let begun = Instant::now();
     let mut buffer = [0; 8192];
     loop {
         match terminal.read(&mut buffer) {
@@ -112,12 +115,19 @@ fn show(mut terminal: File, prompted: &mpsc::Sender<()>, over: &AtomicBool) -> i
             Ok(length) => {
                 // Nobody waits for it at a terminal.
                 let _unheard = prompted.send(());
+                if when == Typed::WhenAsked {
+                    // Whoever answers has it open, and closes it when all is said.
+                    over.store(true, Ordering::Release);
+                }
                 out.write_all(&buffer[..length])?;
                 out.flush()?;
             }
             Err(cause) if cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
                 if over.load(Ordering::Acquire) {
                     return Ok(());
+                }
+                if when == Typed::WhenAsked && begun.elapsed() > ANSWER {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answers at the terminal"));
                 }
                 // Before the command has opened it, say.
                 std::thread::sleep(BACK_OFF);

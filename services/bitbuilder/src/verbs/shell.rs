@@ -27,8 +27,7 @@ pub(super) async fn at(tenant: &TenantName, greeting: Greeting<'_>) -> Result<u8
     let terminal = Container(tenant.clone()).open(greeting).await?;
     let side = |cause| WayError::Side("terminal", cause);
     let raw = terminal::Raw::enter().map_err(side)?;
-    // Whoever answers had it open before it was handed over.
-    let forwarded = terminal::forward(terminal, Typed::WhenAsked, Arc::new(AtomicBool::new(true))).await;
+    let forwarded = terminal::forward(terminal, Typed::WhenAsked, Arc::new(AtomicBool::new(false))).await;
     drop(raw);
     forwarded.map_err(side)?;
     Ok(0)

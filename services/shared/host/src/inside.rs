@@ -131,6 +131,8 @@ impl Inside {
             // The job ends when the command has begun, or cannot.
             ("Type", Value::from("exec")),
             ("User", Value::from(user)),
+            // As in a pipeline: who reads no more ends who writes.
+            ("IgnoreSIGPIPE", Value::from(false)),
             ("ExecStartEx", Value::from(vec![line])),
             // It is there to be asked how it ended, and goes with this connection.
             ("AddRef", Value::from(true)),
