@@ -8,6 +8,8 @@ object! {
     Layers { tenant: TenantName, generation: u64, spec: ExtensionSpec, intact: bool }
     /// Makes a tenant's layers match.
     Ensure { tenant: TenantName, generation: u64, spec: ExtensionSpec }
+    /// Removes a tenant's layers.
+    Remove { tenant: TenantName, generation: u64 }
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Shows what is held.
@@ -26,5 +28,6 @@ errors! {
 
 contract! { "io.bitbuilder.Extension", "io.bitbuilder.Extension.varlink", Error,
     Ensure => Changed, Mutate, Ignored;
+    Remove => Changed, Mutate, Ignored;
     List => Listed, Read, Supported;
 }

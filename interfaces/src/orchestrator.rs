@@ -4,10 +4,13 @@ use crate::{
     macros::{contract, errors, object},
     shape::{Shape, Shaped},
 };
-pub use model::progress::{EventKind, TenantState};
 use model::{
     Diagnostic, Forward, Mirrors, PushUrl, Reference, Remote, RepositoryUrl, Revision, TenantName,
-    names::RepositoryName, signer::Trust,
+    names::RepositoryName, signer::Trust, time::TimeSpan,
+};
+pub use model::{
+    progress::{EventKind, TenantState},
+    retention::Data,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -36,6 +39,16 @@ object! {
         plan: Vec<String>,
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
         limits: Vec<Limit>,
+        #[serde(rename = "confirmUntilUSec")] confirm_until_u_sec: Option<u64>,
+        leaving: Option<Leaving>,
+    }
+    /// How a tenant leaves.
+    Leaving {
+        #[serde(rename = "sinceUSec")] since_u_sec: u64,
+        #[serde(rename = "untilUSec")] until_u_sec: Option<u64>,
+        data: Data,
+        kept: bool,
+        archive: Option<String>,
     }
     /// A server to which each commit that held is pushed.
     PushMirror {
@@ -80,6 +93,16 @@ object! {
     Resume { tenant: TenantName }
     /// Tries a commit again.
     Retry { tenant: TenantName }
+    /// Puts the next commit on trial.
+    Try { tenant: TenantName, time: TimeSpan }
+    /// Confirms the commit that is on trial.
+    Confirm { tenant: TenantName, revision: Option<Revision> }
+    /// Takes it back.
+    Reject { tenant: TenantName, revision: Option<Revision> }
+    /// Keeps what is there of a tenant that leaves.
+    Keep { tenant: TenantName }
+    /// Removes it.
+    Remove { tenant: TenantName }
     /// The system repository, and what this host makes of it.
     HostStatus {
         url: Option<RepositoryUrl>,
@@ -194,6 +217,8 @@ impl Shaped for Class {
 
 errors! {
     NoSuchTenant { tenant: TenantName } = "no tenant {tenant} is registered"
+    NothingOnTrial { tenant: TenantName } = "no commit of {tenant} holds and waits to be confirmed"
+    NotLeaving { tenant: TenantName } = "{tenant} does not leave: the registry names it, or nothing is left of it"
     NoSuchObject { what: String } = "nothing on this host that comes from a repository is called {what}"
     TenantSuspended { tenant: TenantName } = "{tenant} is suspended; to have it followed again, run: bitbuilder resume {tenant}"
     NotInitialized {} = "this host does not follow a system repository yet; run: bitbuilder init --repository URL"
@@ -215,5 +240,10 @@ contract! { "io.bitbuilder.Orchestrator", "io.bitbuilder.Orchestrator.varlink", 
     Suspend => Changed, Administer, Ignored;
     Resume => Changed, Administer, Ignored;
     Retry => Changed, Administer, Ignored;
+    Try => Changed, Administer, Ignored;
+    Confirm => Changed, Administer, Ignored;
+    Reject => Changed, Administer, Ignored;
+    Keep => Changed, Administer, Ignored;
+    Remove => Changed, Administer, Ignored;
     Describe => Host, Read, Ignored;
 }

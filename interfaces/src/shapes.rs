@@ -8,11 +8,13 @@ use model::{
     Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, Mirrors,
     NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, Size, StorageSpec,
     TenantName, UnitName,
+    archive::Manifest,
     identity::UidRange,
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
     notification::{Endpoint, Kind, Occasion, ProjectPath, Target},
     observed::InstanceState,
+    retention::Data,
     secrets::{Digest, Reason, Recipient, Sealed, SealedSecret, SecretName, SecretSpec, SecretValue},
     signer::{Certificate, Signer, SignerName, SshKey, Trust},
     time::TimeSpan,
@@ -65,7 +67,24 @@ impl Shaped for InstanceState {
 
 impl Shaped for model::progress::TenantState {
     fn shape() -> Shape {
-        words(&["pending", "refused", "applying", "verifying", "verified", "stopped", "rolled_back", "failed"])
+        words(&[
+            "pending",
+            "refused",
+            "applying",
+            "verifying",
+            "confirming",
+            "verified",
+            "stopped",
+            "rolled_back",
+            "failed",
+            "leaving",
+        ])
+    }
+}
+
+impl Shaped for Data {
+    fn shape() -> Shape {
+        words(&["archive", "delete", "keep"])
     }
 }
 
@@ -108,6 +127,10 @@ impl Shaped for model::progress::EventKind {
             "suspended",
             "resumed",
             "retried",
+            "confirming",
+            "confirmed",
+            "kept",
+            "removed",
         ])
     }
 }
@@ -134,6 +157,15 @@ impl Shaped for Mirrors {
 
 shaped!(Remote { url: RepositoryUrl, state: RemoteState, since_u_sec: u64, reason: Option<String> });
 shaped!(Diagnostic { origin: String, line: u32, column: u32, message: String, text: String });
+shaped!(Manifest {
+    tenant: TenantName,
+    left_u_sec: u64,
+    repository: Option<RepositoryUrl>,
+    reference: Option<Reference>,
+    revision: Option<Revision>,
+    image: Option<ImageName>,
+    uids: Option<UidRange>,
+});
 shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });

@@ -27,6 +27,8 @@ object! {
     Restart { tenant: TenantName, generation: u64 }
     /// Stops a tenant.
     Stop { tenant: TenantName, generation: u64 }
+    /// Forgets a tenant.
+    Remove { tenant: TenantName, generation: u64 }
     /// Whether anything was changed.
     Changed { changed: bool }
     /// Shows what is held.
@@ -56,6 +58,7 @@ errors! {
     StartFailed { tenant: TenantName, reason: String } = "{tenant} did not come up: {reason}"
     NotRunning { tenant: TenantName } = "{tenant} does not run"
     NoSuchUnit { unit: UnitName, reason: String } = "units/{unit}: {reason}"
+    InUse { tenant: TenantName } = "{tenant} runs, and is forgotten only when it does not"
     StaleGeneration { generation: u64, current: u64 } = "generation {generation} is older than {current}, which this tenant was last changed with"
     Failed { action: String, reason: String } = "cannot {action}: {reason}"
 }
@@ -65,6 +68,7 @@ contract! { "io.bitbuilder.Tenant", "io.bitbuilder.Tenant.varlink", Error,
     Start => Changed, Mutate, Ignored;
     Restart => Changed, Mutate, Ignored;
     Stop => Changed, Mutate, Ignored;
+    Remove => Changed, Mutate, Ignored;
     List => Listed, Read, Supported;
     CheckHealth => Health, Read, Ignored;
     EnsurePolling => Changed, Mutate, Ignored;

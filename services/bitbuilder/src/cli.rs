@@ -4,8 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, console, cp, doctor, exec, export, history, init, key, list, logs, man, notifications,
-        pause, plan, seal, shell, status, sync, trace, validate,
+        accept, completion, console, cp, doctor, exec, export, history, init, key, leave, list, logs, man, notifications,
+        pause, plan, seal, shell, status, sync, trace, trial, validate,
     },
 };
 use clap::{Parser, Subcommand};
@@ -58,6 +58,20 @@ pub(crate) enum Verb {
     Resume(pause::Arguments),
     /// Try a commit again that did not hold.
     Retry(pause::Arguments),
+    /// Apply a tenant's next commit on trial: it goes back by itself unless somebody confirms it in time.
+    Apply(trial::Applied),
+    /// Confirm the commit of a tenant that is on trial.
+    Confirm(trial::Named),
+    /// Take the commit of a tenant back that is on trial.
+    Reject(trial::Named),
+    /// Keep what is there of a tenant that has left until told otherwise.
+    Cancel(leave::Cancelled),
+    /// Remove what is there of a tenant that has left, without waiting.
+    Remove(leave::Removed),
+    /// List the archives of tenants that have left.
+    Archives(leave::Listed),
+    /// Unpack an archive's data for a tenant.
+    Import(leave::Imported),
     /// Show what a tenant and its services said.
     Logs(logs::Arguments),
     /// Open a shell in a tenant.
@@ -95,6 +109,7 @@ impl Arguments {
             | Verb::Plan(_)
             | Verb::History(_)
             | Verb::Trace(_)
+            | Verb::Archives(_)
             | Verb::Notifications
             | Verb::Validate(_)
             | Verb::Doctor => true,
@@ -104,6 +119,12 @@ impl Arguments {
             | Verb::Suspend(_)
             | Verb::Resume(_)
             | Verb::Retry(_)
+            | Verb::Apply(_)
+            | Verb::Confirm(_)
+            | Verb::Reject(_)
+            | Verb::Cancel(_)
+            | Verb::Remove(_)
+            | Verb::Import(_)
             | Verb::Shell(_)
             | Verb::Exec(_)
             | Verb::Console(_)
@@ -135,6 +156,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Suspend(words) => pause::suspend(&services, words, json).await,
         Verb::Resume(words) => pause::resume(&services, words, json).await,
         Verb::Retry(words) => pause::retry(&services, words, json).await,
+        Verb::Apply(words) => trial::apply(&services, words, json).await,
+        Verb::Confirm(words) => trial::confirm(&services, words, json).await,
+        Verb::Reject(words) => trial::reject(&services, words, json).await,
+        Verb::Cancel(words) => leave::cancel(&services, words, json).await,
+        Verb::Remove(words) => leave::remove(&services, words, json).await,
+        Verb::Archives(words) => leave::archives(&services, words, json).await,
+        Verb::Import(words) => leave::import(&services, words, json).await,
         Verb::Logs(words) => logs::run(&services, words, json).await,
         Verb::Shell(words) => shell::run(&words).await,
         Verb::Exec(words) => exec::run(&words).await,
@@ -184,6 +212,9 @@ mod tests {
             &["exec", "../x", "true"],
             &["cp", "web:etc", "x"],
             &["cp", "x"],
+            &["apply", "web"],
+            &["apply", "web", "--try", "soon"],
+            &["remove", "../x", "--yes"],
         ] {
             let line = std::iter::once("bitbuilder").chain(words.iter().copied());
             assert!(Arguments::try_parse_from(line).is_err(), "{words:?} was accepted");

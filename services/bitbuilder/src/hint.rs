@@ -2,7 +2,7 @@
 
 use crate::{inside::WayError, services::Service};
 use host::inside::InsideError;
-use interfaces::{orchestrator, secret, tenant};
+use interfaces::{orchestrator, secret, storage, tenant};
 use runtime::{client::CallError, foreign::ForeignError};
 use std::{error::Error, path::Path};
 
@@ -14,7 +14,9 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
                 Some("bitbuilder list".to_owned())
             }
             orchestrator::Error::TenantSuspended { tenant } => Some(format!("bitbuilder resume {tenant}")),
-            orchestrator::Error::NothingStrayed { .. } => Some("bitbuilder status".to_owned()),
+            orchestrator::Error::NothingStrayed { .. }
+            | orchestrator::Error::NothingOnTrial { .. }
+            | orchestrator::Error::NotLeaving { .. } => Some("bitbuilder status".to_owned()),
             orchestrator::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
             // Their own words name the command.
             orchestrator::Error::NotInitialized {} | orchestrator::Error::AlreadyInitialized { .. } => None,
@@ -27,7 +29,24 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
                 Some(format!("bitbuilder status {tenant}"))
             }
             tenant::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
-            tenant::Error::NoSuchUnit { .. } | tenant::Error::StaleGeneration { .. } => None,
+            tenant::Error::NoSuchUnit { .. } | tenant::Error::InUse { .. } | tenant::Error::StaleGeneration { .. } => {
+                None
+            }
+        });
+    }
+    if let Some(error) = error.downcast_ref::<CallError<storage::Error>>() {
+        return of_call(error, |error| match error {
+            storage::Error::InUse { tenant } => {
+                Some(format!("bitbuilder suspend {tenant} && systemctl stop bitbuilder-container@{tenant}"))
+            }
+            storage::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
+            // Their own words say what to do.
+            storage::Error::NoSuchImage { .. }
+            | storage::Error::StaleGeneration { .. }
+            | storage::Error::NotOwned { .. }
+            | storage::Error::NoRoom { .. }
+            | storage::Error::DataThere { .. }
+            | storage::Error::RefusedArchive { .. } => None,
         });
     }
     if let Some(error) = error.downcast_ref::<CallError<secret::Error>>() {

@@ -81,7 +81,7 @@ fn inert(json: &str) -> String {
 /// not looked at, whatever runs.
 pub(crate) fn exit_code(host: &HostStatus, tenants: &[TenantStatus]) -> u8 {
     let code = |state| match state {
-        TenantState::Verified | TenantState::Stopped => 0,
+        TenantState::Verified | TenantState::Confirming | TenantState::Stopped | TenantState::Leaving => 0,
         TenantState::Refused => REFUSED,
         TenantState::RolledBack => ROLLED_BACK,
         TenantState::Pending | TenantState::Applying | TenantState::Verifying | TenantState::Failed => FAILED,
@@ -99,8 +99,8 @@ pub(crate) fn paint(state: TenantState, text: &str) -> String {
     let colour = match state {
         TenantState::Verified => 32,
         TenantState::Pending | TenantState::Applying | TenantState::Verifying => 36,
-        TenantState::Stopped => 90,
-        TenantState::Refused | TenantState::RolledBack => 33,
+        TenantState::Stopped | TenantState::Leaving => 90,
+        TenantState::Refused | TenantState::RolledBack | TenantState::Confirming => 33,
         TenantState::Failed => 31,
     };
     in_colour(colour, text)

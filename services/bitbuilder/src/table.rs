@@ -1,9 +1,9 @@
 //! Tenants as a person reads them: a line each, or one in full.
 
 use crate::output;
-use interfaces::orchestrator::{HostStatus, Limit, PushMirror, TenantState, TenantStatus};
+use interfaces::orchestrator::{HostStatus, Leaving, Limit, PushMirror, TenantState, TenantStatus};
 use model::{
-    Remote, RemoteState, Revision,
+    Remote, RemoteState, Revision, TenantName,
     text::{printable, printable_lines},
 };
 use std::fmt::Write as _;
@@ -82,6 +82,14 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
             tenant.tenant
         ));
     }
+    if let Some(until) = tenant.confirm_until_u_sec {
+        remarks.push(format!(
+            "goes back in {} unless somebody confirms it: bitbuilder confirm {}",
+            lasting(until.saturating_sub(now_usec)),
+            tenant.tenant
+        ));
+    }
+    remarks.extend(tenant.leaving.as_ref().map(|leaving| leaves(&tenant.tenant, leaving, now_usec)));
     if let Some(reason) = &tenant.reason {
         remarks.push(
             tenant.wanted.as_ref().map_or(reason.clone(), |wanted| format!("commit {}: {reason}", wanted.short())),
@@ -96,6 +104,23 @@ fn remarks(tenant: &TenantStatus, now_usec: u64) -> Vec<String> {
     remarks.extend(tenant.floor_lost.then(|| FLOOR_LOST.to_owned()));
     remarks.extend(not_supported(&tenant.not_in_effect));
     remarks.iter().map(|remark| printable_lines(remark)).collect()
+}
+
+/// When a tenant that left goes, and what becomes of its data.
+fn leaves(tenant: &TenantName, leaving: &Leaving, now_usec: u64) -> String {
+    let Some(until) = leaving.until_u_sec else {
+        return format!(
+            "left {}; what is there of it stays until: bitbuilder remove {tenant}",
+            ago(leaving.since_u_sec, now_usec)
+        );
+    };
+    let data =
+        leaving.archive.as_ref().map_or("its data is deleted".to_owned(), |path| format!("its data goes to {path}"));
+    format!(
+        "left {}, removed in {}; {data}; to keep it: bitbuilder cancel {tenant}",
+        ago(leaving.since_u_sec, now_usec),
+        lasting(until.saturating_sub(now_usec))
+    )
 }
 
 /// One tenant in full, with what became of it last.
@@ -182,6 +207,10 @@ pub(crate) fn next(tenant: &TenantStatus) -> Option<String> {
         TenantState::Pending | TenantState::Applying | TenantState::Verifying => {
             Some(format!("bitbuilder sync {name} --wait"))
         }
+        TenantState::Confirming => Some(format!("bitbuilder confirm {name}, or bitbuilder reject {name}")),
+        TenantState::Leaving => {
+            Some(format!("bitbuilder cancel {name} to keep it, or bitbuilder remove {name} to have it done now"))
+        }
         TenantState::Verified | TenantState::Stopped if tenant.unreachable.is_some() => {
             Some(format!("bitbuilder sync {name} --wait, when the Git server answers"))
         }
@@ -233,6 +262,8 @@ fn lasting(usec: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use interfaces::orchestrator::Data;
+
     fn limit(what: &str, value: &str, most: &str, place: &str) -> Limit {
         let [what, value, most, place] = [what, value, most, place].map(str::to_owned);
         Limit { what, value, most, place }
@@ -278,6 +309,14 @@ mod tests {
                 limit("cores", "1", "2", "the built-in policy"),
                 limit("memory", "256M", "1G", "system:tenants/registry.json:9"),
             ],
+            confirm_until_u_sec: Some(185_000_000),
+            leaving: Some(Leaving {
+                since_u_sec: 65_000_000,
+                until_u_sec: Some(86_525_000_000),
+                data: Data::Archive,
+                kept: false,
+                archive: Some("/var/lib/bitbuilder/archive/web.19700101T000105Z.tar.zst".to_owned()),
+            }),
         }
     }
 

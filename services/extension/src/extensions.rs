@@ -167,6 +167,25 @@ impl<M: Mounts> Extensions<M> {
         Ok(())
     }
 
+    /// Removes a tenant's layers. Returns whether there were any.
+    ///
+    /// # Errors
+    /// See [`ExtensionError`]. Calling again goes on where this call ended.
+    pub async fn remove(&self, tenant: &TenantName, generation: u64) -> Result<bool, ExtensionError> {
+        let _turn = self.turn.lock().await;
+        Record::accept(self.records.read(tenant)?.as_ref(), generation)?;
+        let directory = self.links_of(tenant);
+        for step in links::difference(&BTreeMap::new(), &links::read(&directory)?)? {
+            links::apply(&directory, &step)?;
+        }
+        let removed = self.records.remove(tenant)?;
+        self.collect_garbage().await;
+        if removed {
+            info!(%tenant, generation, "the tenant's layers are gone");
+        }
+        Ok(removed)
+    }
+
     async fn make(&self, tenant: &TenantName, generation: u64, spec: &ExtensionSpec) -> Result<usize, ExtensionError> {
         let held = self.records.read(tenant)?;
         Record::accept(held.as_ref(), generation)?;

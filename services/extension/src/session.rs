@@ -6,7 +6,7 @@ use crate::{
 };
 use interfaces::{
     Method,
-    extension::{Changed, Ensure, Error, Layers, List, Listed},
+    extension::{Changed, Ensure, Error, Layers, List, Listed, Remove},
 };
 use model::TenantName;
 use runtime::{Answer, Call};
@@ -29,6 +29,13 @@ impl<M: Mounts> Session<M> {
         changed
             .map(|changed| Changed { changed })
             .map_err(|error| refuse(format!("make the layers of {tenant}"), error))
+    }
+
+    async fn remove(&self, Remove { tenant, generation }: Remove) -> Result<Changed, Error> {
+        let changed = self.extensions.remove(&tenant, generation).await;
+        changed
+            .map(|changed| Changed { changed })
+            .map_err(|error| refuse(format!("remove the layers of {tenant}"), error))
     }
 
     async fn list(&self, List { tenant }: List) -> Result<Vec<Layers>, Error> {
@@ -59,6 +66,7 @@ impl<M: Mounts> runtime::Session for Session<M> {
     async fn call(&self, call: Call) -> Answer {
         match call.name() {
             Ensure::NAME => call.answer(|parameters: Ensure| self.ensure(parameters)).await,
+            Remove::NAME => call.answer(|parameters: Remove| self.remove(parameters)).await,
             List::NAME => call.list(|parameters: List| self.list(parameters), |layers| Listed { layers }).await,
             _ => call.not_served(),
         }

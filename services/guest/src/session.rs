@@ -83,6 +83,8 @@ fn reason(cause: &CallError<orchestrator::Error>) -> &'static str {
             | orchestrator::Error::TenantSuspended { .. }
             | orchestrator::Error::NoSuchObject { .. }
             | orchestrator::Error::NothingStrayed { .. }
+            | orchestrator::Error::NothingOnTrial { .. }
+            | orchestrator::Error::NotLeaving { .. }
             | orchestrator::Error::Failed { .. },
         )
         | CallError::Refused { .. }

@@ -88,6 +88,8 @@ fn status(tenant: &str) -> TenantStatus {
         plan: vec!["secret".into()],
         suspended_since_u_sec: None,
         limits: Vec::new(),
+        confirm_until_u_sec: None,
+        leaving: None,
     }
 }
 

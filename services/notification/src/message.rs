@@ -110,7 +110,11 @@ fn concerned<'a>(before: &'a [Event], event: &'a Event) -> Option<&'a Revision> 
         | EventKind::FloorLost
         | EventKind::Suspended
         | EventKind::Resumed
-        | EventKind::Retried => event.revision.as_ref(),
+        | EventKind::Retried
+        | EventKind::Confirming
+        | EventKind::Confirmed
+        | EventKind::Kept
+        | EventKind::Removed => event.revision.as_ref(),
     }
 }
 
@@ -132,6 +136,10 @@ fn description(occasion: Occasion, reason: Option<&str>) -> String {
         Occasion::Admitted => "is about to be applied",
         Occasion::Planned => "is being applied",
         Occasion::Retried => "is tried again",
+        Occasion::Confirming => "holds, and waits for somebody to confirm it",
+        Occasion::Confirmed => "was confirmed",
+        Occasion::Kept => "has left and is kept",
+        Occasion::Removed => "is removed",
         Occasion::Verified => "runs",
         Occasion::Stopped => "does not run, as is asked for",
         Occasion::Refused => "refused",

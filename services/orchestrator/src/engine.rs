@@ -34,7 +34,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// Tenants that are worked on at a time for each processor core: half of what that takes is waiting.
 const PER_CORE: usize = 4;
@@ -58,6 +58,8 @@ pub struct Common {
     pub(crate) floors: Floors,
     pub(crate) unwritten: Due,
     pub(crate) untold: Due,
+    /// Somebody's deadline is another.
+    pub(crate) deadlines: Notify,
     pub(crate) remotes: Remotes,
     pub(crate) pushes: Pushes,
     pub(crate) turns: Turns,
@@ -122,6 +124,7 @@ impl Engine {
             floors: Floors::in_directory(floors),
             unwritten: Due::default(),
             untold: Due::default(),
+            deadlines: Notify::new(),
             remotes: Remotes::default(),
             pushes: Pushes::default(),
             turns: Turns::default(),
@@ -165,8 +168,10 @@ impl Engine {
             let known: Vec<TenantName> = engine.store.memory().tenants.keys().cloned().collect();
             engine.keep_floors(&known);
             if booted {
-                known.iter().for_each(|tenant| engine.remember(tenant, |ledger, _| ledger.boot()));
+                known.iter().for_each(|tenant| engine.remember(tenant, TenantLedger::boot));
             }
+            // Not after they all were looked at: one may be over.
+            tokio::spawn(engine.clone().keep_deadlines());
             engine.reconcile_all(known).await;
             engine.keep_all_in_step();
             let sync = async {
@@ -295,6 +300,9 @@ impl Common {
     }
 
     fn tell<R>(&self, tenant: &TenantName, Changed { result, before, ledger, changed }: Changed<R>) -> R {
+        if before.deadline() != ledger.deadline() {
+            self.deadlines.notify_one();
+        }
         if before.bound() != ledger.bound() {
             self.keep_floors(std::slice::from_ref(tenant));
         }
@@ -353,10 +361,11 @@ impl Common {
         self.changes.subscribe()
     }
 
-    /// What is remembered of these tenants, as callers see it.
+    /// What is remembered of these tenants, as callers see it: of those that are registered, and of those that leave.
     pub(crate) fn statuses(&self, concerns: impl Fn(&TenantName) -> bool) -> Vec<TenantStatus> {
         let memory = self.store.memory();
-        let shown = memory.tenants.iter().filter(|(name, ledger)| ledger.registered && concerns(name));
+        let shown =
+            memory.tenants.iter().filter(|(name, ledger)| (ledger.registered || ledger.is_leaving()) && concerns(name));
         let entries: HashMap<&TenantName, _> = memory.host.registry.iter().map(|entry| (&entry.name, entry)).collect();
         let status = |(name, ledger): (&TenantName, &TenantLedger)| {
             status::tenant(name, ledger, entries.get(name).copied(), self.servers_of(name))

@@ -5,7 +5,13 @@ use interfaces::{extension, network, storage, tenant};
 use model::TenantName;
 use planner::{Action, Step};
 use runtime::Client;
+use std::time::Duration;
 use tracing::info;
+
+/// A large volume on a slow disk is packed in the end.
+const ARCHIVE_PATIENCE: Duration = Duration::from_secs(6 * 3600);
+/// The same of removing it.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Does steps one after the other, to the first that fails.
 pub(crate) async fn in_order(
@@ -34,6 +40,16 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
         Action::EnsureInstance(spec) => services.call(&tenant::Ensure { tenant, generation, spec }).await.map(drop)?,
         Action::Start => services.call(&tenant::Start { tenant, generation }).await.map(drop)?,
         Action::Restart => services.call(&tenant::Restart { tenant, generation }).await.map(drop)?,
+        Action::Archive(manifest) => services
+            .waiting(ARCHIVE_PATIENCE)
+            .call(&storage::Archive { tenant, generation, manifest })
+            .await
+            .map(drop)?,
+        Action::RemoveExtensions => services.call(&extension::Remove { tenant, generation }).await.map(drop)?,
+        Action::RemoveStorage => {
+            services.waiting(REMOVE_PATIENCE).call(&storage::Remove { tenant, generation }).await.map(drop)?
+        }
+        Action::RemoveInstance => services.call(&tenant::Remove { tenant, generation }).await.map(drop)?,
         Action::Stop => services.call(&tenant::Stop { tenant, generation }).await.map(drop)?,
     }
     Ok(())

@@ -44,7 +44,13 @@ impl Blame for storage::Error {
     fn is_the_commits(&self) -> bool {
         match self {
             Self::NoSuchImage { .. } => true,
-            Self::StaleGeneration { .. } | Self::InUse { .. } | Self::Failed { .. } => false,
+            Self::StaleGeneration { .. }
+            | Self::InUse { .. }
+            | Self::NotOwned { .. }
+            | Self::NoRoom { .. }
+            | Self::DataThere { .. }
+            | Self::RefusedArchive { .. }
+            | Self::Failed { .. } => false,
         }
     }
 }
@@ -80,6 +86,7 @@ impl Blame for tenant::Error {
             Self::StartFailed { .. } | Self::NoSuchUnit { .. } => true,
             Self::NotRunning { .. }
             | Self::NoSuchTenant { .. }
+            | Self::InUse { .. }
             | Self::StaleGeneration { .. }
             | Self::Failed { .. } => false,
         }

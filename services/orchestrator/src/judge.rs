@@ -174,7 +174,7 @@ pub(crate) mod tests {
         web.admit(judged(&memory, "web", 'd', Some(8080)).unwrap());
         memory.tenants.insert("web".parse().unwrap(), web.clone());
         assert!(judged(&memory, "mail", 'c', Some(8080)).is_err());
-        web.register(false);
+        web.register(false, 2);
         memory.tenants.insert("web".parse().unwrap(), web);
         assert!(judged(&memory, "mail", 'c', Some(8080)).is_ok(), "who left holds nothing");
     }

@@ -3,6 +3,7 @@
 
 mod before;
 mod checkouts;
+mod deadlines;
 mod dependencies;
 mod due;
 mod engine;
@@ -13,6 +14,7 @@ mod floors;
 mod history;
 mod judge;
 mod lane;
+mod leave;
 mod looks;
 mod manager;
 mod observe;
@@ -32,6 +34,7 @@ mod store;
 mod sync;
 mod tell;
 mod trace;
+mod trial;
 
 pub use engine::Engine;
 pub use session::Session;

@@ -48,7 +48,7 @@ impl Engine {
         Ok(Changed { changed })
     }
 
-    fn mark(
+    pub(crate) fn mark(
         &self,
         tenant: &TenantName,
         action: &str,

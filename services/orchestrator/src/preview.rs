@@ -3,8 +3,10 @@
 use crate::{
     engine::Engine,
     judge::{self, Ground},
+    leave::plan_leave,
     observe, secrets,
     slots::{self, Claimed},
+    store::now_usec,
 };
 use interfaces::orchestrator::{Error, Plan as Wanted, Request as Sent, Step, TenantPlan};
 use model::{
@@ -14,7 +16,7 @@ use model::{
     secrets::PATH as SECRETS,
     tree::{Request, Tree},
 };
-use planner::{Part, Plan, TenantLedger, plan, plan_absence};
+use planner::{Aim, Part, Plan, TenantLedger, plan};
 use std::collections::{BTreeMap, HashSet};
 
 impl Engine {
@@ -108,8 +110,11 @@ impl Engine {
             }
             let Some(ledger) = tenants.get(&tenant) else { continue };
             let full = homeless(ledger) && claimed.is_some() && !left_alone(ledger);
-            let plan = planned(ledger, &observed);
-            let target = ledger.target.as_ref().filter(|_| ledger.registered);
+            let plan = planned(&tenant, ledger, &observed, now_usec());
+            let target = match ledger.aim(now_usec()) {
+                Aim::Run(target) => Some(target),
+                Aim::Nothing | Aim::Stop(_) | Aim::Remove(..) => None,
+            };
             let (revision, not_in_effect) =
                 target.map(|target| (target.revision.clone(), target.not_in_effect.clone())).unzip();
             let (not_in_effect, mut shown) = (not_in_effect.unwrap_or_default(), self.shown(tenant.clone(), &plan));
@@ -172,19 +177,18 @@ impl Looked {
 }
 
 /// What would be done for a tenant as it is remembered: what nobody will do is no step.
-fn planned(ledger: &TenantLedger, observed: &ObservedTenant) -> Plan {
-    match (&ledger.target, ledger.slot) {
+fn planned(tenant: &TenantName, ledger: &TenantLedger, observed: &ObservedTenant, now_usec: u64) -> Plan {
+    match (ledger.aim(now_usec), ledger.slot) {
         _ if left_alone(ledger) => Plan::default(),
-        (Some(target), Some(slot)) if ledger.registered => plan(target, slot, observed),
-        (Some(_), None) if ledger.registered => unanswered(Part::Instance),
-        (None, _) if ledger.registered => Plan::default(),
-        _ => plan_absence(observed, "it is not registered any more"),
+        (Aim::Run(target), Some(slot)) => plan(target, slot, observed),
+        (Aim::Run(_), None) => unanswered(Part::Instance),
+        (aim @ (Aim::Nothing | Aim::Stop(_) | Aim::Remove(..)), _) => plan_leave(tenant, ledger, aim, observed),
     }
 }
 
 /// Whether nothing is done for it before somebody pushes, retries or resumes.
 fn left_alone(ledger: &TenantLedger) -> bool {
-    ledger.gave_up() || ledger.rests()
+    ledger.gave_up() && !ledger.stays_down() || ledger.rests()
 }
 
 /// There is no plan without what this one knows: the tenant manager, say, which slots are free.
@@ -234,13 +238,13 @@ mod tests {
         let desired = judge::admit(&Memory::default(), &entry, &request, &Revision::unborn(), None, &absent).unwrap();
         let mut ledger = TenantLedger::new(1);
         ledger.admit(desired);
-        assert_eq!(planned(&ledger, &absent).unknown.len(), 1, "nobody says which slots are free");
+        assert_eq!(planned(&entry.name, &ledger, &absent, 9).unknown.len(), 1, "nobody says which slots are free");
         ledger.slot = Slot::new(0);
-        assert!(!planned(&ledger, &absent).steps.is_empty());
+        assert!(!planned(&entry.name, &ledger, &absent, 9).steps.is_empty());
         let mut suspended = ledger.clone();
         suspended.suspend(2);
-        assert!(planned(&suspended, &absent).is_empty());
+        assert!(planned(&entry.name, &suspended, &absent, 9).is_empty());
         ledger.fail("no start".to_owned(), 3);
-        assert!(ledger.gave_up() && planned(&ledger, &absent).is_empty());
+        assert!(ledger.gave_up() && planned(&entry.name, &ledger, &absent, 9).is_empty());
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     engine::Engine,
     execute,
     fault::Fault,
+    leave::plan_leave,
     observe,
     slots::{self, Claimed},
     store::now_usec,
@@ -13,7 +14,7 @@ use interfaces::tenant as instance;
 use model::{
     DesiredTenant, TenantName, identity::Slot, names::RepositoryName, observed::ObservedTenant, progress::TenantState,
 };
-use planner::{Action, Plan, TenantLedger, Verdict, plan, plan_absence};
+use planner::{Action, Aim, Plan, TenantLedger, Verdict, plan};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -87,7 +88,9 @@ impl Engine {
         }
         // Twice at most: towards the target, and back.
         loop {
-            let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !ledger.gave_up()) else { return };
+            self.end_trial(tenant);
+            let rests = |ledger: &TenantLedger| ledger.gave_up() && !ledger.stays_down();
+            let Some(ledger) = self.store.tenant(tenant).filter(|ledger| !rests(ledger)) else { return };
             let again = match self.converge(tenant, &ledger, seen.take()).await {
                 Ok(Converged { changed, gone }) => {
                     self.recovered(tenant);
@@ -146,15 +149,17 @@ impl Engine {
         ledger: &TenantLedger,
         seen: Option<Seen>,
     ) -> Result<Converged, Fault> {
-        if ledger.registered && ledger.target.is_none() {
+        let aim = ledger.aim(now_usec());
+        let target = match aim {
             // Of one that the ledger forgot something may run: it goes on until a commit says what it should be.
-            return Ok(Converged { changed: false, gone: false });
-        }
-        let target = ledger.target.as_ref().filter(|_| ledger.registered);
+            Aim::Nothing => return Ok(Converged { changed: false, gone: false }),
+            Aim::Run(target) => Some(target),
+            Aim::Stop(_) | Aim::Remove(..) => None,
+        };
         let retries = ledger.starts_anew() && target.is_some_and(|target| target.enabled);
         let planned = |seen: Seen| -> Result<(ObservedTenant, Option<Slot>, Plan), Fault> {
             let Some(target) = target else {
-                let steps = plan_absence(&seen.observed, "it is not registered any more");
+                let steps = plan_leave(tenant, ledger, aim, &seen.observed);
                 return Ok((seen.observed, None, steps));
             };
             let slot = seen.slot?;
@@ -174,12 +179,18 @@ impl Engine {
             (observed, slot, steps) = planned(look().await)?;
         }
         let changes = !steps.steps.is_empty();
-        self.execute(tenant, target, &observed, &steps).await?;
+        let executed = self.execute(tenant, &observed, &steps, aim).await;
+        let Some(target) = target else {
+            // What fails now says nothing of any commit.
+            executed.map_err(|fault| Fault::Host(fault.reason().to_owned()))?;
+            return Ok(self.left(tenant, observed, changes).await);
+        };
+        executed?;
         if retries {
             self.remember(tenant, |ledger, _| ledger.retrying = false);
         }
-        let converged = Converged { changed: changes, gone: !ledger.registered && !changes && is_gone(&observed) };
-        let (Some(target), Some(slot)) = (target, slot) else { return Ok(converged) };
+        let converged = Converged { changed: changes, gone: false };
+        let Some(slot) = slot else { return Ok(converged) };
         if changes {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;
@@ -189,6 +200,21 @@ impl Engine {
             self.verify(tenant, target).await?;
         }
         Ok(converged)
+    }
+
+    /// Notes if nothing is left of a tenant that is not to be anywhere.
+    async fn left(&self, tenant: &TenantName, observed: ObservedTenant, changed: bool) -> Converged {
+        let left = if changed { observe::tenant(&self.services, tenant).await } else { observed };
+        if left == ObservedTenant::absent() {
+            self.remember(tenant, |ledger, now| {
+                if ledger.is_leaving() || !ledger.registered && ledger.slot.is_some() {
+                    info!(%tenant, "nothing is left of it");
+                    ledger.removed(now);
+                }
+            });
+        }
+        let registered = self.store.tenant(tenant).is_some_and(|ledger| ledger.registered);
+        Converged { changed, gone: !registered && is_gone(&left) }
     }
 
     /// Looks at a tenant, and at which slot is its own.
@@ -222,9 +248,9 @@ impl Engine {
     async fn execute(
         &self,
         tenant: &TenantName,
-        target: Option<&DesiredTenant>,
         observed: &ObservedTenant,
         plan: &Plan,
+        aim: Aim<'_>,
     ) -> Result<(), Fault> {
         if !plan.unknown.is_empty() {
             return Err(unknown(plan));
@@ -245,7 +271,12 @@ impl Engine {
             Err(error) => return Err(Fault::Host(runtime::chain(&error))),
         };
         for [first, second] in plan.stages() {
-            if let Some(target) = target.filter(|_| first.iter().any(|step| step.action == Action::Start)) {
+            if matches!(aim, Aim::Remove(..)) && !self.is_to_go(tenant) {
+                return Err(Fault::Host("somebody asked for it to stay in the middle of its removal".to_owned()));
+            }
+            if let Aim::Run(target) = aim
+                && first.iter().any(|step| step.action == Action::Start)
+            {
                 self.await_dependencies(target).await?;
             }
             // A closed semaphore cannot be: nothing closes it.

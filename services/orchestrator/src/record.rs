@@ -24,7 +24,11 @@ pub(crate) fn is_final(kind: EventKind) -> bool {
         | EventKind::RolledBack
         | EventKind::Failed
         | EventKind::Suspended
-        | EventKind::Resumed => true,
+        | EventKind::Resumed
+        | EventKind::Confirming
+        | EventKind::Confirmed
+        | EventKind::Kept
+        | EventKind::Removed => true,
         EventKind::Registered
         | EventKind::Left
         | EventKind::Admitted

@@ -17,6 +17,7 @@ impl Engine {
     /// Looks at the system repository, and at the tenants' of those whose entries differ.
     pub(crate) async fn sync_registry(&self, cause: Cause) {
         let changed = self.look_at_system(cause).await;
+        self.see_off(&changed).await;
         let look = |engine: Self, tenant| async move { drop(engine.look_at(&tenant, Cause::Asked).await) };
         self.each(changed, look).await;
     }
@@ -161,7 +162,7 @@ impl Engine {
                     }
                     ledger.belongs_to(&Origin::of(entry), || self.recall(entry), now);
                 }
-                ledger.register(entry.is_some());
+                ledger.register(entry.is_some(), now);
             });
             changed.push(name);
         }

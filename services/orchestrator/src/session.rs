@@ -12,8 +12,9 @@ use interfaces::{
     Method,
     access::Role,
     orchestrator::{
-        self, AcceptHistory, Accepted, Changed, Describe, Error, Event, Events, Export, Exported, History, Host, List,
-        Origins, Plan, Plans, Resume, Retry, SetRepository, Suspend, Sync, TenantStatus, Tenants, Trace, Watch,
+        self, AcceptHistory, Accepted, Changed, Confirm, Describe, Error, Event, Events, Export, Exported, History,
+        Host, Keep, List, Origins, Plan, Plans, Reject, Remove, Resume, Retry, SetRepository, Suspend, Sync,
+        TenantStatus, Tenants, Trace, Try, Watch,
     },
 };
 use model::{Mirrors, PushUrl, Reference, RepositoryUrl, TenantName, names::RepositoryName};
@@ -333,6 +334,23 @@ impl runtime::Session for Session {
             Retry::NAME => {
                 call.answer(|wanted: Retry| async move { self.engine.try_again(&wanted.tenant).await }).await
             }
+            Try::NAME => {
+                call.answer(|Try { tenant, time }| async move { self.engine.try_next(&tenant, time).await }).await
+            }
+            Confirm::NAME => {
+                call.answer(
+                    |wanted: Confirm| async move { self.engine.confirm(&wanted.tenant, wanted.revision.as_ref()) },
+                )
+                .await
+            }
+            Reject::NAME => {
+                call.answer(
+                    |wanted: Reject| async move { self.engine.reject(&wanted.tenant, wanted.revision.as_ref()) },
+                )
+                .await
+            }
+            Keep::NAME => call.answer(|wanted: Keep| async move { self.engine.keep(&wanted.tenant) }).await,
+            Remove::NAME => call.answer(|wanted: Remove| async move { self.engine.remove(&wanted.tenant) }).await,
             Describe::NAME => call.answer(|_: Describe| async { Ok(self.describe()) }).await,
             _ => call.not_served(),
         }

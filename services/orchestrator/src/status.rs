@@ -1,13 +1,13 @@
 //! What is remembered, as callers see it.
 
 use crate::{remotes::Servers, store::HostLedger};
-use interfaces::orchestrator::{HostStatus, Limit, TenantStatus};
+use interfaces::orchestrator::{self, HostStatus, Limit, TenantStatus};
 use model::{
-    Limits, TenantName,
+    Limits, TenantName, archive,
     policy::{self, Policy},
     registry::Registration,
 };
-use planner::TenantLedger;
+use planner::{Leaving, TenantLedger};
 
 pub(crate) fn tenant(
     name: &TenantName,
@@ -43,6 +43,24 @@ pub(crate) fn tenant(
         plan: ledger.plan.clone(),
         suspended_since_u_sec: ledger.suspended_since_usec,
         limits: entry.zip(shown).map(|(entry, desired)| limits(&entry.policy, &desired.limits)).unwrap_or_default(),
+        confirm_until_u_sec: ledger.trial.filter(|_| !ledger.gave_up()).and_then(|trial| trial.until_usec),
+        leaving: ledger
+            .leaving
+            .as_ref()
+            .filter(|_| ledger.is_leaving())
+            .map(|leaving| shown_leaving(name, ledger, leaving)),
+    }
+}
+
+fn shown_leaving(name: &TenantName, ledger: &TenantLedger, leaving: &Leaving) -> orchestrator::Leaving {
+    let until_u_sec = leaving.until_usec();
+    let archived = until_u_sec.is_some() && leaving.is_archived();
+    orchestrator::Leaving {
+        since_u_sec: leaving.since_usec,
+        until_u_sec,
+        data: leaving.data,
+        kept: leaving.kept,
+        archive: archived.then(|| format!("{}/{}", archive::DIRECTORY, ledger.manifest(name, leaving).file_name())),
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) enum Unusable {
 impl Engine {
     /// Looks at every repository and converges.
     pub(crate) async fn sync_all(&self, cause: Cause) {
-        self.look_at_system(cause).await;
+        let changed = self.look_at_system(cause).await;
+        self.see_off(&changed).await;
         let tenants: Vec<TenantName> = self.store.memory().tenants.keys().cloned().collect();
         self.look_at_many(tenants, cause).await;
         self.overview.forget().await;

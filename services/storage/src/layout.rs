@@ -53,6 +53,8 @@ pub enum Root {
 pub struct Found {
     /// The tenant's directory itself.
     pub top: Entry,
+    /// Whether it bears the mark of this tenant.
+    pub owned: bool,
     /// The directories of [`DIRECTORIES`].
     pub directories: BTreeMap<&'static str, Entry>,
     /// Its root.
@@ -66,6 +68,8 @@ pub struct Found {
 pub enum Change {
     /// Make the tenant's directory.
     MakeTop,
+    /// Mark the tenant's directory as this tenant's.
+    MarkTop,
     /// Close the tenant's directory to others.
     CloseTop,
     /// Make one of [`DIRECTORIES`].
@@ -100,6 +104,9 @@ pub fn difference(image: &ImageName, found: &Found) -> Result<Vec<Change>, Obsta
         Entry::Directory { mode: PRIVATE } => {}
         Entry::Directory { .. } => changes.push(Change::CloseTop),
         Entry::Link | Entry::Other => return Err(Obstacle::NotADirectory("the tenant's place")),
+    }
+    if !found.owned {
+        changes.push(Change::MarkTop);
     }
     for name in DIRECTORIES {
         match found.directories.get(name).copied().unwrap_or(Entry::Absent) {
@@ -146,7 +153,7 @@ impl Change {
     pub fn touches_root(&self) -> bool {
         match self {
             Self::RemoveSpare | Self::PutRoot => true,
-            Self::MakeTop | Self::CloseTop | Self::MakeDirectory(_) => false,
+            Self::MakeTop | Self::MarkTop | Self::CloseTop | Self::MakeDirectory(_) => false,
         }
     }
 }
@@ -167,13 +174,17 @@ mod tests {
     }
 
     fn nothing() -> Found {
-        Found { top: Entry::Absent, directories: BTreeMap::new(), root: Root::Absent, spare: false }
+        Found { top: Entry::Absent, owned: false, directories: BTreeMap::new(), root: Root::Absent, spare: false }
     }
 
     /// What a step does to the world.
     fn apply(change: Change, wanted: &ImageName, found: &mut Found) {
         match change {
             Change::MakeTop | Change::CloseTop => found.top = Entry::Directory { mode: PRIVATE },
+            Change::MarkTop => {
+                assert_ne!(found.top, Entry::Absent, "nothing to mark");
+                found.owned = true;
+            }
             Change::MakeDirectory(name) => {
                 assert_ne!(found.top, Entry::Absent, "{name} has no parent");
                 found.directories.insert(name, Entry::Directory { mode: 0o755 });
@@ -194,9 +205,10 @@ mod tests {
             Just(Root::Made { image: image("b"), subvolume: false })
         ];
         let made = proptest::collection::vec(any::<bool>(), DIRECTORIES.len());
-        (prop_oneof![Just(0o755), Just(PRIVATE)], made, root, any::<bool>()).prop_map(|(mode, made, root, spare)| {
-            Found {
+        (prop_oneof![Just(0o755), Just(PRIVATE)], made, root, any::<bool>(), any::<bool>()).prop_map(
+            |(mode, made, root, spare, owned)| Found {
                 top: Entry::Directory { mode },
+                owned,
                 directories: DIRECTORIES
                     .into_iter()
                     .zip(made)
@@ -204,8 +216,8 @@ mod tests {
                     .collect(),
                 root,
                 spare,
-            }
-        })
+            },
+        )
     }
 
     proptest! {
@@ -231,7 +243,7 @@ mod tests {
         let mut found = nothing();
         assert!(!intact(&wanted, &found));
         let changes = difference(&wanted, &found).unwrap();
-        assert_eq!((changes[0], changes.len()), (Change::MakeTop, DIRECTORIES.len() + 2));
+        assert_eq!((changes[0], changes.len()), (Change::MakeTop, DIRECTORIES.len() + 3));
         changes.into_iter().for_each(|change| apply(change, &wanted, &mut found));
         assert_eq!(difference(&wanted, &found), Ok(vec![]));
     }
@@ -240,6 +252,7 @@ mod tests {
     fn what_is_in_the_way_stays() {
         let whole = Found {
             top: Entry::Directory { mode: PRIVATE },
+            owned: true,
             directories: DIRECTORIES.into_iter().map(|name| (name, Entry::Directory { mode: 0o755 })).collect(),
             root: Root::Made { image: image("a"), subvolume: true },
             spare: false,

@@ -10,9 +10,12 @@ fn main() -> ExitCode {
             tenants: Path::new("/var/lib/tenants").to_owned(),
             images: Path::new("/var/lib/machines").to_owned(),
             records: Path::new("/var/lib/bitbuilder/storage").to_owned(),
+            archives: Path::new(model::archive::DIRECTORY).to_owned(),
         };
         let session = Session::new(Volumes::new(paths, Units::default()));
         let options = Options::activated(&interfaces::storage::CONTRACT, Identify::Host(HostUsers::look_up()?));
+        // An archive comes as one.
+        let options = Options { descriptors: 1, ..options };
         runtime::serve(options, session).await.map_err(io::Error::other)
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::layout::{DIRECTORIES, Entry, Found, ROOT, Root, SPARE_ROOT};
 use host::files::FileError;
-use model::ImageName;
+use model::{ImageName, TenantName};
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, XattrFlags, fgetxattr, fsetxattr,
@@ -23,6 +23,8 @@ use std::{
 /// The mark of a finished root: the image that it was made from. It goes where the root goes, and only the host's root can
 /// see or set it (xattr(7), "trusted").
 const MARK: &str = "trusted.bitbuilder.image";
+/// The mark of a tenant's tree: whose it is. What has none is not removed.
+const OWNER: &str = "trusted.bitbuilder.tenant";
 /// The number of every Btrfs subvolume's top directory (btrfs-subvolume(8)).
 const SUBVOLUME_INODE: u64 = 256;
 /// BTRFS_SUPER_MAGIC (statfs(2)).
@@ -33,12 +35,50 @@ const SHARING: [u64; 3] = [BTRFS_MAGIC, 0x5846_5342, 0xca45_1a4e];
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Looks at a tenant's tree.
-pub(crate) fn observe(top: &Path) -> Result<Found, FileError> {
+pub(crate) fn observe(top: &Path, tenant: &TenantName) -> Result<Found, FileError> {
     let mut directories = std::collections::BTreeMap::new();
     for name in DIRECTORIES {
         directories.insert(name, entry(&top.join(name))?);
     }
-    Ok(Found { top: entry(top)?, directories, root: root(&top.join(ROOT))?, spare: exists(&top.join(SPARE_ROOT))? })
+    let owned = owner(top)?.as_ref() == Some(tenant);
+    Ok(Found {
+        top: entry(top)?,
+        owned,
+        directories,
+        root: root(&top.join(ROOT))?,
+        spare: exists(&top.join(SPARE_ROOT))?,
+    })
+}
+
+/// Whose tree a directory is, as its mark says.
+pub(crate) fn owner(top: &Path) -> Result<Option<TenantName>, FileError> {
+    let failed = FileError::new("look at", top);
+    let directory = match open(top, DIRECTORY, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+        Err(cause) => return Err(failed(cause.into())),
+    };
+    read_mark(&directory, OWNER).map_err(failed)
+}
+
+/// Marks a directory as a tenant's tree.
+pub(crate) fn mark_owner(top: &Path, tenant: &TenantName) -> Result<(), FileError> {
+    let mark = || -> io::Result<()> {
+        let directory = open(top, DIRECTORY, Mode::empty())?;
+        fsetxattr(&directory, OWNER, tenant.as_str().as_bytes(), XattrFlags::empty())?;
+        Ok(rustix::fs::fsync(&directory)?)
+    };
+    mark().map_err(FileError::new("mark", top))
+}
+
+/// What a mark says, if there is one that says anything.
+fn read_mark<T: std::str::FromStr>(directory: &OwnedFd, name: &str) -> io::Result<Option<T>> {
+    let mut mark = [0_u8; 64];
+    match fgetxattr(directory, name, &mut mark) {
+        Ok(length) => Ok(str::from_utf8(&mark[..length]).ok().and_then(|text| text.parse().ok())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
 }
 
 fn entry(path: &Path) -> Result<Entry, FileError> {
@@ -69,13 +109,8 @@ fn root(path: &Path) -> Result<Root, FileError> {
         Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Root::Foreign),
         Err(cause) => return Err(failed(cause.into())),
     };
-    let mut mark = [0_u8; 64];
-    let image = match fgetxattr(&directory, MARK, &mut mark) {
-        Ok(length) => str::from_utf8(&mark[..length]).ok().and_then(|text| text.parse::<ImageName>().ok()),
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => None,
-        Err(cause) => return Err(failed(cause.into())),
-    };
-    let subvolume = is_subvolume(path).map_err(failed)?;
+    let look = || Ok((read_mark::<ImageName>(&directory, MARK)?, is_subvolume(path)?));
+    let (image, subvolume) = look().map_err(failed)?;
     Ok(image.map_or(Root::Foreign, |image| Root::Made { image, subvolume }))
 }
 

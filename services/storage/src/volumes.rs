@@ -49,6 +49,31 @@ pub enum VolumeError {
         #[source]
         cause: Box<SystemdError>,
     },
+    /// The tree is not this tenant's, as far as its mark says.
+    #[error("{} does not bear the mark of {tenant}", path.display())]
+    NotOwned {
+        /// Whose it should be.
+        tenant: TenantName,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// There is not enough room.
+    #[error("it takes up to {needed} bytes, and {free} are free")]
+    NoRoom {
+        /// At most.
+        needed: u64,
+        /// Without what is kept for the host.
+        free: u64,
+    },
+    /// The tenant has data, which nobody said to move aside.
+    #[error("there is data already")]
+    DataThere,
+    /// The archive is none, or not to be trusted.
+    #[error("the archive is not used: {0}")]
+    RefusedArchive(String),
+    /// Nothing was packed or unpacked.
+    #[error("cannot pack or unpack")]
+    Pack(#[source] Box<crate::pack::PackError>),
     /// A thread of this process failed.
     #[error("a task failed")]
     Task(#[from] tokio::task::JoinError),
@@ -63,15 +88,17 @@ pub struct Paths {
     pub images: PathBuf,
     /// The records. Not in the trees: they are what a tree is compared with, so they must not come and go with it.
     pub records: PathBuf,
+    /// What is left of tenants that left.
+    pub archives: PathBuf,
 }
 
 /// The tenants' trees.
 #[derive(Debug, Clone)]
 pub struct Volumes<I> {
-    paths: Paths,
-    records: Records<StorageSpec>,
-    turns: Turns,
-    instances: I,
+    pub(crate) paths: Paths,
+    pub(crate) records: Records<StorageSpec>,
+    pub(crate) turns: Turns,
+    pub(crate) instances: I,
 }
 
 impl<I: Instances> Volumes<I> {
@@ -91,7 +118,7 @@ impl<I: Instances> Volumes<I> {
         let held = self.records.read(tenant)?;
         Record::accept(held.as_ref(), generation)?;
         let top = self.paths.tenants.join(tenant.as_str());
-        let mut changes = layout::difference(&spec.image, &tree::observe(&top)?)?;
+        let mut changes = layout::difference(&spec.image, &tree::observe(&top, tenant)?)?;
         let image = self.paths.images.join(spec.image.as_str());
         if changes.contains(&Change::PutRoot) && !image.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             return Err(VolumeError::NoSuchImage(spec.image.clone()));
@@ -105,8 +132,12 @@ impl<I: Instances> Volumes<I> {
         let another = held.is_none_or(|held| held.spec != *spec);
         // Before the first change: a call that was overtaken must not be accepted again after a kill.
         self.records.write(tenant, &Record { generation, spec: spec.clone() })?;
+        if changes.contains(&Change::MakeTop) {
+            // Who comes back in the middle of its removal.
+            self.clear(&self.doomed(tenant)).await?;
+        }
         for change in &changes {
-            self.apply(&top, *change, &image, &spec.image).await?;
+            self.apply(tenant, &top, *change, &image, &spec.image).await?;
         }
         if another || !changes.is_empty() {
             info!(%tenant, generation, image = %spec.image, changes = changes.len(), "the tenant's storage is as asked");
@@ -114,10 +145,18 @@ impl<I: Instances> Volumes<I> {
         Ok(another || !changes.is_empty())
     }
 
-    async fn apply(&self, top: &Path, change: Change, image: &Path, name: &ImageName) -> Result<(), VolumeError> {
+    async fn apply(
+        &self,
+        tenant: &TenantName,
+        top: &Path,
+        change: Change,
+        image: &Path,
+        name: &ImageName,
+    ) -> Result<(), VolumeError> {
         let spare = top.join(SPARE_ROOT);
         match change {
             Change::MakeTop => tree::make_private(top)?,
+            Change::MarkTop => tree::mark_owner(top, tenant)?,
             Change::CloseTop => tree::set_mode(top, layout::PRIVATE)?,
             // A volume of its own can be kept, moved and measured apart from the root.
             Change::MakeDirectory(DATA) => backend::make_volume(&top.join(DATA)).await?,
@@ -160,7 +199,7 @@ impl<I: Instances> Volumes<I> {
         for tenant in tenants {
             let Some(Record { generation, spec }) = self.records.read(&tenant)? else { continue };
             let top = self.paths.tenants.join(tenant.as_str());
-            let found = tree::observe(&top)?;
+            let found = tree::observe(&top, &tenant)?;
             shown.push(Shown {
                 intact: layout::intact(&spec.image, &found),
                 subvolume: matches!(found.root, Root::Made { subvolume: true, .. }),

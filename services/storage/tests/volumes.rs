@@ -1,6 +1,7 @@
 //! The volumes on a real file system, whatever the temporary directory is on.
 
 #![allow(clippy::unwrap_used, reason = "the assertions of tests")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs")]
 
 use host::systemd::SystemdError;
 use model::{StorageSpec, TenantName};
@@ -16,6 +17,9 @@ use std::{
 };
 use storage::{Paths, VolumeError, Volumes, instances::Instances};
 use tempfile::TempDir;
+
+#[path = "volumes/removal.rs"]
+mod removal;
 
 const MARK: &str = "trusted.bitbuilder.image";
 
@@ -57,7 +61,12 @@ impl World {
 
     fn volumes(&self) -> Volumes<Fake> {
         let below = |name| self.directory.path().join(name);
-        let paths = Paths { tenants: below("tenants"), images: below("images"), records: below("records") };
+        let paths = Paths {
+            tenants: below("tenants"),
+            images: below("images"),
+            records: below("records"),
+            archives: below("archive"),
+        };
         fs::create_dir_all(&paths.tenants).unwrap();
         Volumes::new(paths, self.running.clone())
     }

@@ -16,6 +16,8 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn restart(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Stops a tenant's unit, or its next attempt to start, and waits until it has ended.
     fn stop(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Forgets what a tenant's unit that has ended was and was limited to.
+    fn forget(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Limits a running tenant.
     fn limit(&self, tenant: &TenantName, limits: &Limits) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// How a tenant's unit ended, as far as anybody said.

@@ -37,6 +37,9 @@ pub enum Fault {
     /// The tenant is not up.
     #[error("{0} does not run")]
     NotRunning(TenantName),
+    /// The tenant is up.
+    #[error("{0} runs")]
+    InUse(TenantName),
     /// The start of a tenant ended by what the host did.
     #[error("{tenant} was not started: {reason}")]
     NotStarted {
@@ -82,6 +85,7 @@ impl Fault {
                 Error::StartFailed { tenant, reason: format!("its service manager does not answer: {reason}") }
             }
             Self::NotRunning(tenant) => Error::NotRunning { tenant },
+            Self::InUse(tenant) => Error::InUse { tenant },
             Self::File(_)
             | Self::Systemd(_)
             | Self::Command(_)

@@ -95,6 +95,16 @@ impl Held {
         self.running.remove(tenant).map(drop)
     }
 
+    /// Forgets a tenant: last what says that its uids are somebody's. Returns whether anything was held.
+    ///
+    /// # Errors
+    /// A record cannot be removed.
+    pub fn remove(&self, tenant: &TenantName) -> Result<bool, FileError> {
+        let started = self.running.remove(tenant)?;
+        let stopped = self.stopped.remove(tenant)?;
+        Ok(self.boot.remove(tenant)? || stopped || started)
+    }
+
     /// Tells one start's note from another's.
     #[must_use]
     pub fn start_mark(&self, tenant: &TenantName) -> Option<StartMark> {

@@ -149,6 +149,37 @@ impl<C: Containers> Manager<C> {
         Ok(up || kept_down)
     }
 
+    /// Forgets a tenant that does not run, and whose uids were its own. False if nothing was held.
+    ///
+    /// # Errors
+    /// The call is stale, the tenant runs, or something on the host failed. Calling again goes on where this call ended.
+    pub async fn remove(&self, tenant: &TenantName, generation: u64) -> Result<bool, Fault> {
+        let _turn = self.turns.take(tenant).await;
+        let held = self.held.read(tenant)?;
+        Holding::accept(held.as_ref(), generation)?;
+        match self.state(tenant).await? {
+            InstanceState::Active | InstanceState::Activating | InstanceState::Deactivating => {
+                return Err(Fault::InUse(tenant.clone()));
+            }
+            InstanceState::Inactive | InstanceState::Failed => {}
+        }
+        self.containers.forget(tenant).await?;
+        // Its socket has gone with the unit.
+        let guest = self.paths.guest(tenant);
+        match fs::remove_dir_all(&guest) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::new("remove", &guest)(cause).into());
+            }
+            _ => {}
+        }
+        targets::remove(&self.paths, tenant)?;
+        let removed = self.held.remove(tenant)?;
+        if removed {
+            info!(%tenant, generation, "forgotten");
+        }
+        Ok(removed)
+    }
+
     /// Puts the tenant among the units of this host, as the next boot will, before it is started.
     fn place(&self, tenant: &TenantName) -> Result<(), Fault> {
         let Some(holding) = self.held.read(tenant)? else { return Ok(()) };

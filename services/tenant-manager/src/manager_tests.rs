@@ -92,6 +92,11 @@ impl Containers for Fake {
         Ok(())
     }
 
+    async fn forget(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("forget {tenant}"));
+        Ok(())
+    }
+
     async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
         self.ask(format!("limit {tenant} to {:?} cores", limits.cpu_cores));
         Ok(())
@@ -185,6 +190,15 @@ async fn a_tenants_life_changes_what_differs_and_nothing_else() {
     let stopped = &manager.list(None).await.unwrap()[0];
     assert_eq!((stopped.generation, stopped.state, &stopped.running), (6, InstanceState::Inactive, &None));
     assert!(matches!(manager.running_services(&web).await, Err(Fault::NotRunning(_))));
+
+    assert!(matches!(manager.remove(&web, 5).await, Err(Fault::Stale(_))));
+    assert!(manager.start(&web, 7).await.unwrap());
+    assert!(matches!(manager.remove(&web, 8).await, Err(Fault::InUse(_))));
+    assert!(manager.stop(&web, 8).await.unwrap());
+    assert!(manager.remove(&web, 8).await.unwrap());
+    assert!(!manager.remove(&web, 8).await.unwrap());
+    assert!(manager.list(None).await.unwrap().is_empty());
+    assert_eq!(fake.asked(), ["start web", "stop web", "forget web", "forget web"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use interfaces::{
     Method,
     tenant::{
         Changed, CheckHealth, Ensure, EnsurePolling, Error, GetReservedUids, Health, Instance, List, Listed, Logged,
-        ReadLog, ReservedUids, Restart, Start, Stop,
+        ReadLog, Remove, ReservedUids, Restart, Start, Stop,
     },
 };
 use runtime::{Answer, Call, session::Continues};
@@ -40,6 +40,10 @@ impl Session {
 
     async fn stop(&self, p: Stop) -> Result<Changed, Error> {
         answered(self.manager.stop(&p.tenant, p.generation).await, || format!("stop {}", p.tenant))
+    }
+
+    async fn remove(&self, p: Remove) -> Result<Changed, Error> {
+        answered(self.manager.remove(&p.tenant, p.generation).await, || format!("forget {}", p.tenant))
     }
 
     async fn list(&self, p: List) -> Result<Vec<Instance>, Error> {
@@ -92,6 +96,7 @@ impl runtime::Session for Session {
             Ensure::NAME => call.answer(|p: Ensure| self.ensure(p)).await,
             Start::NAME => call.answer(|p: Start| self.start(p)).await,
             Restart::NAME => call.answer(|p: Restart| self.restart(p)).await,
+            Remove::NAME => call.answer(|p: Remove| self.remove(p)).await,
             Stop::NAME => call.answer(|p: Stop| self.stop(p)).await,
             List::NAME => call.list(|p: List| self.list(p), |instances| Listed { instances }).await,
             CheckHealth::NAME => call.answer(|p: CheckHealth| self.check_health(p)).await,

@@ -20,6 +20,7 @@ const POLLING: &str = "git-sync@";
 /// How many inotify instances a tenant that boots has: five are its service manager's, and its bus and what else it starts
 /// have more.
 const INSTANCES: usize = 8;
+const GUEST: &str = "bitbuilder-guest@";
 /// How much of what a unit said explains a failure.
 const LINES: usize = 20;
 
@@ -79,6 +80,17 @@ impl Containers for Units {
             systemd.stop(&target).await?;
         }
         systemd.stop(&container(tenant)).await
+    }
+
+    async fn forget(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        let (systemd, unit) = (self.0.connect().await?, container(tenant));
+        let guest = [".socket", ".service"].map(|suffix| format!("{GUEST}{tenant}{suffix}"));
+        for loaded in systemd.list(&[&unit, &guest[0], &guest[1]]).await? {
+            systemd.stop(&loaded.name).await?;
+            // One that had failed would stay loaded as it was.
+            systemd.reset_failed(&loaded.name).await;
+        }
+        systemd.revert(&unit).await
     }
 
     async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {

@@ -63,7 +63,9 @@ fn judge_tenant(status: &TenantStatus) -> Option<Finding> {
         TenantState::Pending
         | TenantState::Applying
         | TenantState::Verifying
+        | TenantState::Confirming
         | TenantState::Verified
+        | TenantState::Leaving
         | TenantState::Stopped => {
             let found = match (unconverged, unreachable) {
                 (Some(_), _) => format!("{tenant} could not be made what it should be"),

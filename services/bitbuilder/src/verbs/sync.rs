@@ -20,6 +20,13 @@ pub(crate) struct Arguments {
     wait: bool,
 }
 
+impl Arguments {
+    /// `sync TENANT --wait`
+    pub(crate) fn waiting_for(repository: RepositoryName) -> Self {
+        Self { tenant: Some(repository), wait: true }
+    }
+}
+
 pub(crate) async fn run(services: &Client, words: Arguments, json: Json) -> Result<u8, Failure> {
     let Arguments { tenant, wait } = words;
     let sync = Sync { tenant, wait: Some(wait), poll: None };

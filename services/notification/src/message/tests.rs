@@ -11,7 +11,7 @@ pub(crate) fn target(kind: Kind) -> Target {
     Target { name, kind, address, project: None, events, tenants: None, since_u_sec: 0 }
 }
 
-const EVERY: [EventKind; 13] = [
+const EVERY: [EventKind; 17] = [
     EventKind::Registered,
     EventKind::Left,
     EventKind::Admitted,
@@ -25,6 +25,10 @@ const EVERY: [EventKind; 13] = [
     EventKind::Suspended,
     EventKind::Resumed,
     EventKind::Retried,
+    EventKind::Confirming,
+    EventKind::Confirmed,
+    EventKind::Kept,
+    EventKind::Removed,
 ];
 
 pub(crate) fn event(kind: EventKind, at_u_sec: u64, digit: char, reason: Option<&str>) -> Event {

@@ -109,6 +109,13 @@ impl Command {
         self
     }
 
+    /// Gives it something of somebody else's to read from.
+    #[must_use]
+    pub fn input_from(mut self, descriptor: OwnedFd) -> Self {
+        self.inner.stdin(Stdio::from(descriptor));
+        self
+    }
+
     /// Gives it a place of somebody else's to write its output to.
     #[must_use]
     pub fn output_into(mut self, descriptor: OwnedFd) -> Self {

@@ -55,6 +55,7 @@ trait Manager {
         properties: &[(&str, Value<'_>)],
         aux: &[(&str, &[(&str, Value<'_>)])],
     ) -> zbus::Result<OwnedObjectPath>;
+    fn revert_unit_files(&self, names: &[&str]) -> zbus::Result<Vec<(String, String, String)>>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[(&str, Value<'_>)]) -> zbus::Result<()>;
     #[zbus(name = "ListUnitsByPatterns")]
@@ -231,6 +232,15 @@ impl Systemd {
         if let Err(cause) = self.manager.reset_failed_unit(unit).await {
             tracing::debug!(unit, "nothing to forget: {cause}");
         }
+    }
+
+    /// Removes what was set of a unit, without a reload (systemctl(1), revert).
+    ///
+    /// # Errors
+    /// The manager refused.
+    pub async fn revert(&self, unit: &str) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "revert", unit: unit.to_owned(), cause };
+        self.manager.revert_unit_files(&[unit]).await.map(drop).map_err(failed)
     }
 
     /// Sets properties of a unit until the next boot, without a reload.

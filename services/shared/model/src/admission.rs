@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod machine;
+mod retention;
 
 use crate::{
     claim::Claim,
@@ -47,7 +48,7 @@ struct Case<'a> {
 type Check = fn(&Case<'_>) -> Vec<Diagnostic>;
 
 /// The checks, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 20] = [
+const CHECKS: [(&str, Check); 22] = [
     ("name", |case| case.name()),
     ("cores", |case| {
         case.within(path!["resources", "cpu", "cores"], case.asks().resources.cpu.cores, &case.policy().cores, "cores")
@@ -85,6 +86,8 @@ const CHECKS: [(&str, Check); 20] = [
         )
     }),
     ("snapshots", |case| case.snapshots()),
+    ("grace", |case| case.grace()),
+    ("leaving", |case| case.leaving()),
     ("modes", |case| case.mode()),
     ("vlans", |case| case.vlan()),
     ("ports", |case| case.ports()),
@@ -285,6 +288,8 @@ impl Case<'_> {
             secrets: self.request.secrets.iter().flat_map(|file| &file.content.secrets).map(Into::into).collect(),
             healthy_for_usec: healthy_for_usec(verify.healthy),
             noticing: self.request.noticing(),
+            confirm: verify.confirm,
+            retention: self.retention(),
             not_in_effect: not_in_effect(self.request),
         }
     }
@@ -324,7 +329,7 @@ pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
             "security",
         ],
     ),
-    (config::PATH, &["verify.confirm", "retention", "hooks", "maintenance"]),
+    (config::PATH, &["retention.snapshots", "hooks", "maintenance"]),
 ];
 
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.

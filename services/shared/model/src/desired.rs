@@ -7,8 +7,10 @@ use crate::{
     network::{Forward, LinkName, MacAddress, NetworkSpec},
     noticing::Noticing,
     repository::Revision,
+    retention::Retention,
     secrets::SecretSpec,
     size::Size,
+    time::TimeSpan,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -45,6 +47,12 @@ pub struct DesiredTenant {
     /// How new commits of its repository are noticed.
     #[serde(default)]
     pub noticing: Noticing,
+    /// How long somebody has to confirm it, or it is taken back; none if nobody has to.
+    #[serde(default)]
+    pub confirm: Option<TimeSpan>,
+    /// What becomes of it when it leaves.
+    #[serde(default)]
+    pub retention: Retention,
     /// What its repository says, is valid and has no effect on this host yet, as `security`.
     pub not_in_effect: Vec<String>,
 }

@@ -2,6 +2,7 @@
 //! Pure: no clock, no file system, no network. Text from outside becomes a type here once, and is never checked again.
 
 pub mod admission;
+pub mod archive;
 pub mod claim;
 pub mod config;
 pub mod desired;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod remote;
 pub mod repository;
 pub mod request;
+pub mod retention;
 pub mod schema;
 pub mod secrets;
 pub mod security;
@@ -39,4 +41,5 @@ pub use network::{Forward, MacAddress, NetworkSpec, Protocol};
 pub use noticing::Noticing;
 pub use remote::{Mirrors, Remote, RemoteState};
 pub use repository::{PushUrl, Reference, RepositoryUrl, Revision};
+pub use retention::Retention;
 pub use size::Size;

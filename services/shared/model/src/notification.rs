@@ -92,6 +92,14 @@ choice! {
         Resumed = "resumed",
         /// Somebody asked that a commit be tried again.
         Retried = "retried",
+        /// A commit holds, and goes back by itself unless somebody confirms it.
+        Confirming = "confirming",
+        /// Somebody confirmed a commit.
+        Confirmed = "confirmed",
+        /// Somebody asked that what is there of a tenant that left be kept.
+        Kept = "kept",
+        /// Nothing is left of a tenant that left.
+        Removed = "removed",
     }
 }
 
@@ -114,6 +122,10 @@ impl From<EventKind> for Occasion {
             EventKind::Suspended => Self::Suspended,
             EventKind::Resumed => Self::Resumed,
             EventKind::Retried => Self::Retried,
+            EventKind::Confirming => Self::Confirming,
+            EventKind::Confirmed => Self::Confirmed,
+            EventKind::Kept => Self::Kept,
+            EventKind::Removed => Self::Removed,
         }
     }
 }
@@ -135,10 +147,16 @@ impl Occasion {
     #[must_use]
     pub fn commit_state(self) -> Option<CommitState> {
         match self {
-            Self::Admitted | Self::Planned | Self::Retried => Some(CommitState::Pending),
-            Self::Verified | Self::Stopped => Some(CommitState::Success),
+            Self::Admitted | Self::Planned | Self::Retried | Self::Confirming => Some(CommitState::Pending),
+            Self::Verified | Self::Stopped | Self::Confirmed => Some(CommitState::Success),
             Self::Refused | Self::Failed | Self::RolledBack => Some(CommitState::Failure),
-            Self::Registered | Self::Left | Self::FloorLost | Self::Suspended | Self::Resumed => None,
+            Self::Registered
+            | Self::Left
+            | Self::FloorLost
+            | Self::Suspended
+            | Self::Resumed
+            | Self::Kept
+            | Self::Removed => None,
         }
     }
 }

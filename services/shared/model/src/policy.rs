@@ -2,7 +2,7 @@
 //! tenant's own limits in the registry. Each limit knows where it was set.
 
 use crate::{
-    config::Snapshots,
+    config::{Data, Snapshots},
     document::{Document, declare::record},
     interface::VlanId,
     manifest::{Cores, Mode, Version},
@@ -13,6 +13,7 @@ use crate::{
     signer::SignerName,
     size::Size,
     text::{InvalidText, checked_text, written_as_text},
+    time::TimeSpan,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +38,8 @@ record! {
         storage: StorageLimits = StorageLimits::default(),
         /// Ways to be connected.
         network: NetworkLimits = NetworkLimits::default(),
+        /// What becomes of it when it leaves.
+        retention: RetentionLimits = RetentionLimits::default(),
         /// Ports of the host that it may forward, as "8080" or "8080-8099". Built in: none.
         ports: Option<Vec<PortRange>>,
         /// Base images that its root may be made from, by name or by the beginning of a name and *. Built in: all that the host has.
@@ -85,6 +88,19 @@ record! {
         modes: Option<Vec<Mode>>,
         /// VLANs, as "100" or "100-199". Built in: none.
         vlans: Option<Vec<VlanRange>>,
+    }
+}
+
+record! {
+    /// What may become of a tenant that leaves.
+    #[derive(Default)]
+    RetentionLimits {
+        /// The longest time in which it can come back as it was. Built in: 30d.
+        grace: Option<TimeSpan>,
+        /// The shortest. Built in: 0s.
+        least: Option<TimeSpan>,
+        /// What may become of its data; if nobody asks for anything it is archive if that is here, else the first. Built in: all.
+        data: Option<Vec<Data>>,
     }
 }
 
@@ -240,6 +256,12 @@ policy! {
     data: Size = "\"10G\"" at storage.data;
     /// Snapshots of the data.
     snapshots: Snapshots = "3" at storage.snapshots;
+    /// The longest grace.
+    grace: TimeSpan = "\"30d\"" at retention.grace;
+    /// The shortest grace: the one limit that is a least.
+    least_grace: TimeSpan = "\"0s\"" at retention.least;
+    /// What may become of the data of who left.
+    leaving: Vec<Data> = "[\"archive\",\"delete\",\"keep\"]" at retention.data;
     /// Network modes.
     modes: Vec<Mode> = "[\"nat\"]" at network.modes;
     /// VLANs.

@@ -15,6 +15,8 @@ pub enum TenantState {
     Applying,
     /// Applied, and watched for its health.
     Verifying,
+    /// Runs, and goes back by itself unless somebody confirms it.
+    Confirming,
     /// Runs what its repository says.
     Verified,
     /// Its repository or the registry says that it should not run.
@@ -23,6 +25,8 @@ pub enum TenantState {
     RolledBack,
     /// Neither the last commit nor a verified one holds.
     Failed,
+    /// It left, and what is there of it stays for a while.
+    Leaving,
 }
 
 /// As on the wire, but for people: `rolled back`.
@@ -33,10 +37,12 @@ impl fmt::Display for TenantState {
             Self::Refused => "refused",
             Self::Applying => "applying",
             Self::Verifying => "verifying",
+            Self::Confirming => "confirming",
             Self::Verified => "verified",
             Self::Stopped => "stopped",
             Self::RolledBack => "rolled back",
             Self::Failed => "failed",
+            Self::Leaving => "leaving",
         })
     }
 }
@@ -71,6 +77,14 @@ pub enum EventKind {
     Resumed,
     /// Somebody asked that a commit that did not hold be tried again.
     Retried,
+    /// A commit holds, and goes back by itself unless somebody confirms it.
+    Confirming,
+    /// Somebody confirmed a commit.
+    Confirmed,
+    /// Somebody asked that what is there of a tenant that left be kept.
+    Kept,
+    /// Nothing is left of a tenant that left.
+    Removed,
 }
 
 /// As on the wire, but for people: `rolled back`.
@@ -90,6 +104,10 @@ impl fmt::Display for EventKind {
             Self::Suspended => "suspended",
             Self::Resumed => "resumed",
             Self::Retried => "retried",
+            Self::Confirming => "confirming",
+            Self::Confirmed => "confirmed",
+            Self::Kept => "kept",
+            Self::Removed => "removed",
         })
     }
 }

@@ -113,12 +113,12 @@ mod tests {
         assert_eq!(says(|_| ()), yet);
         let rebooted = |other: &mut TenantLedger| {
             other.settle(1);
-            other.boot();
+            other.boot(2);
         };
         assert_eq!(says(rebooted), yet, "after a boot it has to hold anew");
         type Change = fn(&mut TenantLedger);
         let for_ever: [(Change, &str); 6] = [
-            (|other| other.register(false), "is not registered"),
+            (|other| other.register(false, 1), "is not registered"),
             (|other| other.target.as_mut().unwrap().enabled = false, "should not run"),
             (|other| assert_eq!(other.fail(String::new(), 1), crate::Verdict::GiveUp), "did not hold"),
             (|other| assert!(other.suspend(1)), "is suspended"),

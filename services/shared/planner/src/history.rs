@@ -62,6 +62,23 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
     {
         event(EventKind::Retried, Some(&given_up.revision), None, &[]);
     }
+    if let (Some(leaving), None | Some(_)) = (&before.leaving, &after.leaving)
+        && !leaving.done
+        && after.leaving.as_ref().is_none_or(|after| after.done)
+        && before.slot.is_some()
+        && after.slot.is_none()
+    {
+        event(EventKind::Removed, leaving.revision.as_ref(), Some(&leaving.left_behind()), &[]);
+    }
+    if let (Some(leaving), Some(now)) = (&before.leaving, &after.leaving)
+        && !leaving.kept
+        && now.kept
+    {
+        event(EventKind::Kept, leaving.revision.as_ref(), None, &[]);
+    }
+    if before.trial.is_some() && after.trial.is_none() && after.registered && before.target == after.target {
+        event(EventKind::Confirmed, target, None, &[]);
+    }
     if !before.floor_lost && after.floor_lost {
         event(EventKind::FloorLost, None, None, &[]);
     }
@@ -90,6 +107,11 @@ pub fn events(before: &TenantLedger, after: &TenantLedger, now_usec: u64) -> Vec
     if settled(before) != settled(after) {
         match after.state {
             TenantState::Verified => event(EventKind::Verified, target, None, &[]),
+            TenantState::Confirming => event(EventKind::Confirming, target, None, &[]),
+            TenantState::Leaving => event(EventKind::Stopped, None, None, &[]),
+            // Who left was stopped when it did.
+            TenantState::Stopped
+                if before.state == TenantState::Leaving || !after.registered && before.slot.is_some() => {}
             TenantState::Stopped => event(EventKind::Stopped, target.filter(|_| after.registered), None, &[]),
             TenantState::RolledBack => event(EventKind::RolledBack, target, after.reason.as_ref(), &[]),
             // The last verified commit was applied anew, and holds; another was refused before.
@@ -222,15 +244,15 @@ mod tests {
             .then(|ledger, now| {
                 ledger.suspend(now);
             })
-            .then(|ledger, _| ledger.boot());
+            .then(TenantLedger::boot);
         story.applies().then(TenantLedger::settle).then(|ledger, _| {
             ledger.resume();
         });
-        story.then(admit('d')).then(|ledger, _| ledger.boot()).then(admit('d')).applies().then(TenantLedger::settle);
+        story.then(admit('d')).then(TenantLedger::boot).then(admit('d')).applies().then(TenantLedger::settle);
         story
-            .then(|ledger, _| ledger.register(false))
+            .then(|ledger, now| ledger.register(false, now))
             .then(TenantLedger::settle)
-            .then(|ledger, _| ledger.register(true));
+            .then(|ledger, now| ledger.register(true, now));
         insta::assert_snapshot!(story.told.join("\n"));
     }
 

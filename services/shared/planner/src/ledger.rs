@@ -2,7 +2,7 @@
 //! writes a file.
 
 use crate::BackOff;
-use model::{DesiredTenant, Revision, identity::Slot, progress::TenantState};
+use model::{DesiredTenant, Revision, identity::Slot, progress::TenantState, time::TimeSpan};
 use serde::{Deserialize, Serialize};
 
 /// One tenant's memory.
@@ -72,6 +72,15 @@ pub struct TenantLedger {
     /// Whether it existed when nothing was remembered of it, not even a floor. Said until another commit of it holds.
     #[serde(default)]
     pub floor_lost: bool,
+    /// How long the next commit has to be confirmed, if somebody asked for that.
+    #[serde(default)]
+    pub trial_asked: Option<TimeSpan>,
+    /// The target is on trial: nobody has confirmed it yet.
+    #[serde(default)]
+    pub trial: Option<Trial>,
+    /// It has left, or should not run and asked to be removed then.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
 }
 
 /// What becomes of a tenant whose target did not hold.
@@ -114,6 +123,9 @@ impl TenantLedger {
             accepted: None,
             any_history: false,
             floor_lost: false,
+            trial_asked: None,
+            trial: None,
+            leaving: None,
         }
     }
 
@@ -144,10 +156,11 @@ impl TenantLedger {
         self.registered && self.suspended_since_usec.is_some()
     }
 
-    /// Whether nothing is to be done for it because it is suspended. After a boot its verified commit is still started.
+    /// Whether nothing is to be done for it because it is suspended. After a boot its verified commit is still started, and
+    /// what nobody confirms still goes back.
     #[must_use]
     pub fn rests(&self) -> bool {
-        self.is_suspended() && !self.booting
+        self.is_suspended() && !self.booting && self.trial.is_none() && self.state != TenantState::Confirming
     }
 
     /// Leaves it alone from `now` on. What was begun is finished. Returns whether that changes anything.
@@ -175,14 +188,6 @@ impl TenantLedger {
         self.retrying && self.quarantined.is_none()
     }
 
-    /// The registry names it, or does not any more. Who comes back is not suspended.
-    pub fn register(&mut self, registered: bool) {
-        self.registered = registered;
-        if !registered {
-            self.suspended_since_usec = None;
-        }
-    }
-
     /// Nothing is left of who has left, and its commits go too. How far its history had come is still known.
     pub fn forget_commits(&mut self) {
         if !self.registered {
@@ -192,7 +197,8 @@ impl TenantLedger {
     }
 
     /// The host was booted: what was verified comes first, whatever was under way. What is wanted is looked at afterwards.
-    pub fn boot(&mut self) {
+    pub fn boot(&mut self, now_usec: u64) {
+        self.boot_on_trial(now_usec);
         self.proven = false;
         self.booting = self.verified.is_some();
         if self.booting {
@@ -238,6 +244,7 @@ impl TenantLedger {
             return false;
         }
         self.target = Some(desired);
+        self.begin_trial();
         self.quarantined = None;
         self.reason = None;
         self.rollback_reason = None;
@@ -264,14 +271,16 @@ impl TenantLedger {
 
     /// The host is what the target says, and healthy.
     pub fn settle(&mut self, now_usec: u64) {
-        let Some(target) = self.target.as_ref().filter(|_| self.registered) else {
+        if !self.registered {
+            return self.settle_absent(now_usec);
+        }
+        if self.target.is_none() || self.stays_down() {
+            // Nothing was admitted yet, or what was is given up: its state says why.
             self.unconverged = None;
-            // Of one that is registered nothing was admitted yet, and its state says why.
-            if !self.registered {
-                self.enter(TenantState::Stopped, now_usec);
-            }
             return;
-        };
+        }
+        let tried = self.is_tried(now_usec);
+        let Some(target) = &self.target else { return };
         // A commit may be refused that runs already: its policy was narrowed, or a key revoked.
         let refused = self.state == TenantState::Refused && self.reason.is_some();
         let wanted = !refused && self.wanted.as_ref().is_none_or(|wanted| *wanted == target.revision);
@@ -280,6 +289,7 @@ impl TenantLedger {
         let state = match (target.enabled, wanted, given_up) {
             (_, false, true) => TenantState::RolledBack,
             (_, false, false) => TenantState::Refused,
+            (_, true, _) if tried => TenantState::Confirming,
             (true, true, _) => TenantState::Verified,
             (false, true, _) => TenantState::Stopped,
         };
@@ -287,17 +297,20 @@ impl TenantLedger {
             self.reason = None;
             self.quarantined = None;
         }
-        if wanted && !self.former {
+        if wanted && !self.former && !tried {
             let before = self.floor.replace(target.revision.clone());
             self.floor_lost &= before.is_none() || before == self.floor;
         }
-        if !self.former {
+        if !self.former && !tried {
             self.verified = self.target.clone();
         }
         (self.unconverged, self.rollback_reason, self.proven) = (None, None, true);
         self.booting = false;
         // What is still given up waits for the look that was asked for.
         self.retrying &= self.quarantined.is_some();
+        if !tried {
+            self.settle_disabled(now_usec);
+        }
         self.enter(state, now_usec);
     }
 
@@ -309,6 +322,7 @@ impl TenantLedger {
         match &self.verified {
             Some(verified) if self.target.as_ref() != Some(verified) => {
                 self.quarantined = self.target.replace(verified.clone());
+                self.trial = None;
                 self.reason = Some(reason);
                 Verdict::GoBack
             }
@@ -332,8 +346,12 @@ impl TenantLedger {
 }
 
 mod accept;
+pub mod leaving;
 mod origin;
 #[cfg(test)]
 mod tests;
+mod trial;
 
+pub use leaving::{Aim, Leaving};
 pub use origin::Origin;
+pub use trial::Trial;

@@ -14,5 +14,5 @@ mod world;
 pub use back_off::BackOff;
 pub use dependencies::{Awaited, awaited};
 pub use history::Event;
-pub use ledger::{Origin, TenantLedger, Verdict};
-pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence};
+pub use ledger::{Aim, Leaving, Origin, TenantLedger, Trial, Verdict};
+pub use plan::{Action, Class, Part, Plan, Step, plan, plan_absence, plan_removal};

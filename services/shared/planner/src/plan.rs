@@ -3,12 +3,15 @@
 
 use model::{
     DesiredTenant, ExtensionSpec, InstanceSpec, NetworkSpec, StorageSpec,
+    archive::Manifest,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
 };
 
+mod removal;
 mod words;
 
+pub use removal::plan_removal;
 use words::commit;
 
 /// How much a step disturbs the tenant.
@@ -33,6 +36,14 @@ pub enum Action {
     Start,
     /// Stop and start the instance.
     Restart,
+    /// Pack the data into one file, with this beside it.
+    Archive(Manifest),
+    /// Remove the links to the layers.
+    RemoveExtensions,
+    /// Remove the tree with all that is in it.
+    RemoveStorage,
+    /// Forget what ran, and whose uids they were.
+    RemoveInstance,
 }
 
 /// One step and its reason.
@@ -305,6 +316,12 @@ enum Stage {
     Ground,
     /// Something begins.
     Begin,
+    /// What is to be kept is put aside.
+    Save,
+    /// What is left goes.
+    Clear,
+    /// It is forgotten that there was something.
+    Forget,
 }
 
 impl Action {
@@ -315,6 +332,9 @@ impl Action {
             Self::EnsureStorage(_) | Self::EnsureExtensions(_) | Self::EnsureInstance(_) => (Stage::Ground, 0),
             Self::EnsureNetwork(_) | Self::RemoveNetwork => (Stage::Ground, 1),
             Self::Start | Self::Restart => (Stage::Begin, 0),
+            Self::Archive(_) => (Stage::Save, 0),
+            Self::RemoveExtensions | Self::RemoveStorage => (Stage::Clear, 0),
+            Self::RemoveInstance => (Stage::Forget, 0),
         }
     }
 }
@@ -324,10 +344,10 @@ impl Action {
     #[must_use]
     pub fn part(&self) -> Part {
         match self {
-            Self::EnsureStorage(_) => Part::Storage,
+            Self::EnsureStorage(_) | Self::Archive(_) | Self::RemoveStorage => Part::Storage,
             Self::EnsureNetwork(_) | Self::RemoveNetwork => Part::Network,
-            Self::EnsureExtensions(_) => Part::Extensions,
-            Self::EnsureInstance(_) | Self::Start | Self::Restart | Self::Stop => Part::Instance,
+            Self::EnsureExtensions(_) | Self::RemoveExtensions => Part::Extensions,
+            Self::EnsureInstance(_) | Self::Start | Self::Restart | Self::Stop | Self::RemoveInstance => Part::Instance,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A model world for the planner's properties: it does what the services do, at once and without fail.
 
-use crate::plan::{Action, Class, Plan, Step, plan};
+use crate::plan::{Action, Class, Plan, Step, plan, plan_absence, plan_removal};
 use model::{
     DesiredTenant, Limits, Size,
     identity::Slot,
@@ -25,6 +25,8 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         secrets: Vec::new(),
         healthy_for_usec: 5_000_000,
         noticing: model::Noticing::default(),
+        confirm: None,
+        retention: model::Retention::default(),
         not_in_effect: Vec::new(),
     }
 }
@@ -97,6 +99,18 @@ fn any_observed() -> impl Strategy<Value = ObservedTenant> {
         })
 }
 
+fn manifest() -> model::archive::Manifest {
+    model::archive::Manifest {
+        tenant: "web".parse().unwrap(),
+        left_u_sec: 1_795_488_910_000_000,
+        repository: None,
+        reference: None,
+        revision: None,
+        image: None,
+        uids: None,
+    }
+}
+
 fn slot() -> Slot {
     Slot::new(7).unwrap()
 }
@@ -131,6 +145,17 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             *known(&mut world.network) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
         }
         Action::RemoveNetwork => *known(&mut world.network) = None,
+        Action::Archive(_) => assert!(known(&mut world.storage).is_some(), "archived after it was removed"),
+        Action::RemoveExtensions => *known(&mut world.extensions) = None,
+        Action::RemoveStorage => {
+            let up = known(&mut world.instance).as_ref().is_some_and(|instance| instance.running.is_some());
+            assert!(!up, "removed under a running tenant");
+            *known(&mut world.storage) = None;
+        }
+        Action::RemoveInstance => {
+            assert!(known(&mut world.storage).is_none(), "its uids are free while its files are there");
+            *known(&mut world.instance) = None;
+        }
         Action::EnsureExtensions(spec) => {
             *known(&mut world.extensions) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
         }
@@ -228,6 +253,53 @@ proptest! {
     }
 
     #[test]
+    fn nothing_is_left_of_who_is_removed_from_every_prefix_and_data_goes_only_after_it_was_archived(
+        world in any_observed(), archived in any::<bool>(),
+    ) {
+        let manifest = manifest();
+        let plan_of = |world: &ObservedTenant| plan_removal(world, archived.then_some(&manifest), "it left");
+        let steps = plan_of(&world).steps;
+        let at = |wanted: fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action));
+        let (archive, remove) = (at(|a| matches!(a, Action::Archive(_))), at(|a| *a == Action::RemoveStorage));
+        prop_assert!(remove.is_none_or(|remove| !archived || archive.is_some_and(|archive| archive < remove)));
+        prop_assert_eq!(plan_of(&world).stages().into_iter().flatten().flatten().count(), steps.len());
+        for cut in 0..=steps.len() {
+            let mut killed = world.clone();
+            steps[..cut].iter().for_each(|step| apply(&mut killed, &step.action));
+            let rest = plan_of(&killed).steps;
+            rest.iter().for_each(|step| apply(&mut killed, &step.action));
+            prop_assert_eq!(&killed, &ObservedTenant::absent());
+            prop_assert_eq!(plan_of(&killed), Plan::default());
+        }
+    }
+
+    #[test]
+    fn nothing_is_removed_of_what_is_not_known(mut world in any_observed(), part in 0..4) {
+        match part {
+            0 => world.storage = Known::Unknown,
+            1 => world.network = Known::Unknown,
+            2 => world.extensions = Known::Unknown,
+            _ => world.instance = Known::Unknown,
+        }
+        let plan = plan_removal(&world, Some(&manifest()), "it left");
+        prop_assert!(plan.steps.is_empty() && plan.unknown.len() == 1);
+    }
+
+    #[test]
+    fn who_comes_back_in_the_middle_of_its_removal_runs_again(world in any_observed(), desired in any_desired()) {
+        let steps = plan_removal(&world, Some(&manifest()), "it left").steps;
+        for cut in 0..=steps.len() {
+            let mut back = world.clone();
+            steps[..cut].iter().for_each(|step| apply(&mut back, &step.action));
+            converge(&mut back, &desired);
+        }
+        let mut stopped = world.clone();
+        plan_absence(&stopped, "it left").steps.iter().for_each(|step| apply(&mut stopped, &step.action));
+        prop_assert_eq!((&stopped.storage, &stopped.extensions), (&world.storage, &world.extensions), "a grace costs data");
+        converge(&mut stopped, &desired);
+    }
+
+    #[test]
     fn more_change_is_never_milder(a in any_desired(), b in any_desired(), image in any::<bool>()) {
         let (a, b) = (DesiredTenant { enabled: true, ..a }, DesiredTenant { enabled: true, ..b });
         let mut world = ObservedTenant::absent();
@@ -286,6 +358,9 @@ fn a_plan_reads_as_a_person_would_say_it() {
     text.push("# another image".to_owned());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
     text.push("# disabled".to_owned());
-    text.extend(plan(&DesiredTenant { enabled: false, ..first }, slot(), &world).lines());
+    text.extend(plan(&DesiredTenant { enabled: false, ..first.clone() }, slot(), &world).lines());
+    text.push("# removed".to_owned());
+    converge(&mut world, &DesiredTenant { sysext: vec!["tools".parse().unwrap()], ..first });
+    text.extend(plan_removal(&world, Some(&manifest()), "it has left, and its grace is over").lines());
     insta::assert_snapshot!(text.join("\n"));
 }

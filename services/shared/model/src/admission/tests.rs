@@ -33,7 +33,8 @@ const REGISTRY: &str = r#"{
         "images": ["debian*"],
         "extensions": ["tools"],
         "capabilities": ["CAP_NET_ADMIN"],
-        "syscalls": ["@clock"]
+        "syscalls": ["@clock"],
+        "retention": { "grace": "2d", "least": "1min", "data": ["archive", "keep"] }
       }
     },
     { "name": "db", "repository": "git://h/db" },
@@ -107,7 +108,7 @@ fn plain() -> DesiredTenant {
 /// For each check, a request that it alone refuses: metadata.json's part, config.yaml, and what is different about the host.
 type Refused = (&'static str, &'static str, Option<&'static str>, fn(&mut World));
 
-const ALONE: [Refused; 23] = [
+const ALONE: [Refused; 26] = [
     ("name", "", None, |world| world.registry = world.registry.replacen("web", "shop", 1)),
     ("cores", r#""resources": { "cpu": { "cores": 3 } }"#, None, |_| {}),
     ("memory", r#""resources": { "memory": { "limit": "2G" } }"#, None, |_| {}),
@@ -115,6 +116,9 @@ const ALONE: [Refused; 23] = [
     ("root", r#""resources": { "storage": { "root": "11G" } }"#, None, |_| {}),
     ("data", r#""resources": { "storage": { "data": "11G" } }"#, None, |_| {}),
     ("snapshots", "", Some("version: \"1.0\"\nretention:\n  snapshots: 3\n"), |_| {}),
+    ("grace", "", Some("version: \"1.0\"\nretention:\n  grace: 3d\n"), |_| {}),
+    ("grace", "", Some("version: \"1.0\"\nretention:\n  grace: 1s\n"), |_| {}),
+    ("leaving", "", Some("version: \"1.0\"\nretention:\n  data: delete\n"), |_| {}),
     ("modes", "", None, |world| world.registry = world.registry.replace(r#"["nat"]"#, r#"["bridge"]"#)),
     ("vlans", r#""network": { "mode": "bridge", "vlan": 200 }"#, None, bridged),
     ("ports", r#""network": { "forward": [{ "host": 22, "tenant": 22 }] }"#, None, |_| {}),
@@ -194,7 +198,7 @@ fn a_request_within_its_limits_is_admitted() {
     assert_eq!(tenant.healthy_for_usec, 10_000_000);
     let noticing = [tenant.noticing.interval, tenant.noticing.jitter].map(|span| span.to_string());
     assert_eq!((noticing, tenant.noticing.webhook), (["5min".to_owned(), "10s".to_owned()], false));
-    assert_eq!(tenant.not_in_effect, ["security", "verify.confirm"]);
+    assert_eq!(tenant.not_in_effect, ["security"]);
     assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
     let modest = plain();
     let limits = (modest.limits.cpu_cores, modest.limits.memory, modest.limits.swap);

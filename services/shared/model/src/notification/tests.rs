@@ -97,6 +97,10 @@ fn what_each_event_says_of_a_commit() {
         EventKind::Suspended,
         EventKind::Resumed,
         EventKind::Retried,
+        EventKind::Confirming,
+        EventKind::Confirmed,
+        EventKind::Kept,
+        EventKind::Removed,
     ]
     .into_iter()
     .filter_map(|kind| {
@@ -117,5 +121,7 @@ fn what_each_event_says_of_a_commit() {
     rolled_back failure
     failed failure
     retried pending
+    confirming pending
+    confirmed success
     ");
 }

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((ledger.bound(), &ledger.target), (None, &Some(desired("web", 'a'))));
         // Its server is away: a look that finds the former one's commit healthy makes it nobody's floor.
         ledger.settle(3);
-        ledger.boot();
+        ledger.boot(2);
         assert_eq!((ledger.bound(), &ledger.verified, &ledger.target), (None, &None, &Some(desired("web", 'a'))));
         assert!(ledger.admit(desired("web", 'b')));
         assert_eq!(ledger.fail("no start".to_owned(), 4), Verdict::GiveUp);
@@ -150,13 +150,13 @@ mod tests {
     fn who_left_and_comes_back_with_another_repository_starts_with_nothing_of_the_former() {
         let (first, second) = (origin("git://h/a", &[]), origin("git://h/b", &[]));
         let leaves = |ledger: &mut TenantLedger, now| {
-            ledger.register(false);
+            ledger.register(false, 2);
             ledger.settle(now);
         };
         let mut ledger = verified('a', &first);
         leaves(&mut ledger, 2);
         ledger.belongs_to(&second, || None, 3);
-        ledger.register(true);
+        ledger.register(true, 2);
         assert_eq!((&ledger.target, &ledger.verified, ledger.bound()), (&None, &None, None));
         assert_eq!((ledger.state, ledger.former), (TenantState::Pending, false));
         assert!(ledger.admit(desired("web", 'b')));
@@ -164,13 +164,13 @@ mod tests {
         // A copy says how far the first one had come: nobody goes back by way of another.
         leaves(&mut ledger, 5);
         ledger.belongs_to(&first, || Some(desired("web", 'a').revision), 6);
-        ledger.register(true);
+        ledger.register(true, 2);
         assert_eq!(ledger.bound(), Some(&desired("web", 'a').revision));
         // As itself it goes on from where it was.
         let mut same = verified('a', &first);
         leaves(&mut same, 2);
         same.belongs_to(&first, || None, 3);
-        same.register(true);
+        same.register(true, 2);
         assert_eq!((&same.target, same.bound()), (&Some(desired("web", 'a')), Some(&desired("web", 'a').revision)));
     }
 }

@@ -97,12 +97,12 @@ fn a_rollback_that_fails_keeps_both_reasons() {
 fn a_boot_goes_to_the_verified_commit_and_then_on() {
     let mut ledger = verified('a');
     assert!(ledger.admit(desired("web", 'b')));
-    ledger.boot();
+    ledger.boot(2);
     assert_eq!(ledger.target, Some(desired("web", 'a')));
     assert!(ledger.admit(desired("web", 'b')), "what was under way is not taken up again");
     let mut first = TenantLedger::new(0);
     assert!(first.admit(desired("web", 'a')));
-    first.boot();
+    first.boot(2);
     assert_eq!(first.target, Some(desired("web", 'a')));
 }
 
@@ -123,20 +123,20 @@ fn a_suspended_tenant_rests_but_for_its_verified_commit_after_a_boot() {
     let mut ledger = verified('a');
     assert!(ledger.suspend(7) && !ledger.suspend(8));
     assert_eq!((ledger.suspended_since_usec, ledger.rests()), (Some(7), true));
-    ledger.boot();
+    ledger.boot(2);
     assert!(!ledger.rests(), "a boot starts what was verified");
     ledger.settle(9);
     assert!(ledger.rests());
     assert!(ledger.resume() && !ledger.resume() && !ledger.rests());
     // What was under way when somebody asked is not gone on with.
     assert!(ledger.admit(desired("web", 'b')) && ledger.suspend(10) && ledger.rests());
-    ledger.boot();
+    ledger.boot(2);
     assert_eq!((ledger.target.as_ref(), ledger.rests()), (Some(&desired("web", 'a')), false));
     let mut never = TenantLedger::new(0);
     assert!(never.suspend(1));
-    never.boot();
+    never.boot(2);
     assert!(never.rests(), "there is nothing verified to start");
-    ledger.register(false);
+    ledger.register(false, 2);
     assert!(!ledger.rests() && !ledger.is_suspended(), "who left is stopped");
 }
 
@@ -146,7 +146,7 @@ fn a_suspended_tenant_is_started_once_after_a_boot_whatever_comes_of_it() {
     assert!(ledger.suspend(2));
     ledger.proven = false;
     assert!(ledger.rests(), "what was begun and not finished before the suspension is taken up again");
-    ledger.boot();
+    ledger.boot(2);
     assert!(!ledger.rests());
     assert_eq!(ledger.fail("no start".to_owned(), 3), Verdict::GiveUp);
     assert!(ledger.rests(), "it is tried again and again");

@@ -56,6 +56,10 @@ impl fmt::Display for Action {
             Self::EnsureInstance(spec) => write!(f, "write down {}", commit(&spec.revision)),
             Self::Start => f.write_str("start"),
             Self::Restart => f.write_str("restart"),
+            Self::Archive(manifest) => write!(f, "archive its data as {}", manifest.file_name()),
+            Self::RemoveExtensions => f.write_str("remove extensions"),
+            Self::RemoveStorage => f.write_str("remove storage"),
+            Self::RemoveInstance => f.write_str("forget what ran"),
         }
     }
 }
