@@ -1,6 +1,7 @@
 //! A scene for tests and for the demo: a test host with the package, a Git server on it, a system repository and tenants'
 //! repositories, and the words that people use.
 
+mod kill;
 mod repository;
 
 pub use repository::Repository;

@@ -15,23 +15,6 @@ const UNITS: [&str; 7] = [
     "bitbuilder-notification.service",
 ];
 
-/// Begins a convergence, waits until the journal says something, and kills a service at that moment. Prints the tenant's status
-/// right after. The journal is read from a place before the beginning, so that nothing is said too early.
-const KILL_WHEN: &str = r#"
-unit=$1 pattern=$2 begin=$3
-cursor=$(journalctl --lines=1 --output=cat --show-cursor | sed -n 's/^-- cursor: //p')
-exec 3< <(exec journalctl --follow --output=cat --after-cursor="$cursor")
-await() { while read -r -u 3 line; do if [[ $line =~ $1 ]]; then return 0; fi; done; return 1; }
-if [ -n "$unit" ]; then systemctl start "$unit"; pid=$(systemctl show -p MainPID --value "$unit"); fi
-bash -c "$begin" >/dev/null 2>&1 3<&- &
-await "$pattern"
-if [ -n "$unit" ]; then
-    kill -KILL "$pid"
-    await "$unit: Main process exited, code=killed, status=9/KILL"
-    bitbuilder status web --json=short
-fi
-"#;
-
 /// A change of the tenant's repository that needs a certain service, and when to kill it.
 struct Round {
     unit: &'static str,
@@ -41,14 +24,10 @@ struct Round {
 }
 
 const SYNC: &str = "bitbuilder sync web --wait";
+const STATUS: &str = "bitbuilder status web --json=short";
 
 fn round(unit: &'static str, when: &'static str, more: Value) -> Round {
     Round { unit, when, begin: SYNC, more }
-}
-
-fn when(scene: &Scene, unit: &str, pattern: &str, begin: &str) -> Result<String> {
-    scene.host.write("/run/kill-when", KILL_WHEN)?;
-    scene.must(&format!("timeout 60 bash -eu /run/kill-when '{unit}' '{pattern}' '{begin}'"))
 }
 
 /// A tenant with a forward and a service, verified.
@@ -83,7 +62,7 @@ fn each(scene: &Scene, rounds: &[Round]) -> Result<()> {
         let unit = format!("{} in round {number}", round.unit);
         let content = manifest("web", &["hello.service"], &asks(port, &round.more));
         let revision = scene.open("web").commit(&unit, &[("metadata.json", &content)])?;
-        let status: Value = serde_json::from_str(&when(scene, round.unit, round.when, round.begin)?)?;
+        let status: Value = serde_json::from_str(&scene.kill_when(round.unit, round.when, round.begin, STATUS)?)?;
         assert_ne!(status["verified"], json!(revision), "{unit} was killed too late: {status:#}");
         scene.must("if [ -e /run/gate ]; then exec 8<>/run/gate; rm /run/gate; fi")?;
         scene.await_status(&format!("\"verified\":\"{revision}\""))?;
@@ -179,7 +158,7 @@ fn a_reboot_in_the_middle_of_a_convergence() -> Result<()> {
     let scene = scene()?;
     for number in 0..2 {
         let revision = scene.open("web").commit("Next", &[("number", &format!("{number}"))])?;
-        when(&scene, "", "step=.*restart [(]", SYNC)?;
+        scene.kill_when("", "step=.*restart [(]", SYNC, "")?;
         if number == 0 {
             scene.host.reboot()?
         } else {
