@@ -13,5 +13,6 @@ mod session;
 mod tree;
 pub mod volumes;
 
+pub use pack::is_confined;
 pub use session::Session;
 pub use volumes::{Paths, VolumeError, Volumes};

@@ -12,6 +12,9 @@ fn main() -> ExitCode {
             records: Path::new("/var/lib/bitbuilder/storage").to_owned(),
             archives: Path::new(model::archive::DIRECTORY).to_owned(),
         };
+        if !storage::is_confined() {
+            tracing::warn!("this kernel has no Landlock: what unpacks an archive can reach all that this service can");
+        }
         let session = Session::new(Volumes::new(paths, Units::default()));
         let options = Options::activated(&interfaces::storage::CONTRACT, Identify::Host(HostUsers::look_up()?));
         // An archive comes as one.

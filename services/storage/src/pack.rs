@@ -141,3 +141,36 @@ fn restrict(read: &[PathBuf], write: &[PathBuf]) -> Result<(), RulesetError> {
         .restrict_self()
         .map(drop)
 }
+
+/// Whether this kernel confines at all.
+#[must_use]
+pub fn is_confined() -> bool {
+    let asked =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(ABI::V1));
+    asked.and_then(Ruleset::create).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_packs_reaches_nothing_else() {
+        if !is_confined() {
+            eprintln!("SKIP: this kernel has no Landlock");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [inside, outside] = ["inside", "outside"].map(|name| directory.path().join(name));
+        [&inside, &outside].into_iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let touch = |at: &Path| {
+            let touch = Command::new("touch").arg(at.join("file"));
+            confined(&[], std::slice::from_ref(&inside), async { Ok(touch.run().await.map(drop)?) })
+        };
+        touch(&inside).unwrap();
+        assert!(matches!(touch(&outside), Err(PackError::Command(CommandError::Failed { .. }))));
+        assert!(inside.join("file").exists() && !outside.join("file").exists());
+        // Only that thread was confined.
+        std::fs::write(outside.join("file"), "").unwrap();
+    }
+}

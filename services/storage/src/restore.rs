@@ -11,9 +11,10 @@ use crate::{
 use host::{command::Command, files::FileError};
 use model::archive::Manifest;
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -106,7 +107,7 @@ async fn check(aside: &Path) -> Result<(), VolumeError> {
     let find = Command::new("find").arg(aside).args(["(", "-type", "b", "-o", "-type", "c", ")", "-print0"]);
     let found = find.bytes().await.map_err(backend::BackendError::command("look through", aside))?;
     for path in found.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(std::ffi::OsString::from(String::from_utf8_lossy(path).into_owned()));
+        let path = PathBuf::from(OsStr::from_bytes(path));
         // An overlay marks with 0:0 what is not there (Documentation/filesystems/overlayfs.rst); it leads nowhere.
         if fs::symlink_metadata(&path).map_err(FileError::new("look at", &path))?.rdev() != 0 {
             return Err(VolumeError::RefusedArchive(format!("it has a device: {}", path.display())));
