@@ -115,7 +115,7 @@ impl<M: Mounts> Extensions<M> {
     #[must_use]
     pub fn new(paths: Paths, mounts: M) -> Self {
         let images = Images::in_places(paths.images.clone(), paths.mounts.join(DIGESTS));
-        let records = Records::in_directory(&paths.records);
+        let records = Records::swept(&paths.records);
         Self { paths, images, records, mounts, turn: Arc::default() }
     }
 

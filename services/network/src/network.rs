@@ -47,7 +47,7 @@ impl<M: Machine> Network<M> {
     pub fn new(records: &Path, directory: &Path, networkd: &Path, machine: M) -> Self {
         Self {
             machine,
-            records: Arc::new(Records::in_directory(records)),
+            records: Arc::new(Records::swept(records)),
             directory: directory.to_owned(),
             files: NetworkdFiles::in_directory(networkd),
             turns: Turns::default(),

@@ -105,7 +105,7 @@ impl<I: Instances> Volumes<I> {
     /// The trees at these places.
     #[must_use]
     pub fn new(paths: Paths, instances: I) -> Self {
-        let records = Records::in_directory(&paths.records);
+        let records = Records::swept(&paths.records);
         Self { paths, records, turns: Turns::default(), instances }
     }
 

@@ -9,7 +9,12 @@ use crate::{
     paths::Paths,
     polling, repository_units, targets, view,
 };
-use host::{files::FileError, records::Record, systemd::SystemdError, turns::Turns};
+use host::{
+    files::{self, FileError},
+    records::Record,
+    systemd::SystemdError,
+    turns::Turns,
+};
 use interfaces::tenant::{Instance, Timer};
 use model::{InstanceSpec, TenantName, UnitName, identity::Slot, observed::InstanceState};
 use std::{collections::BTreeSet, fs, io, sync::Arc};
@@ -31,6 +36,8 @@ impl<C: Containers> Manager<C> {
     /// The tenants whose records and trees are at `paths`.
     #[must_use]
     pub fn new(containers: C, paths: Paths) -> Self {
+        // Nobody else writes there; a starting tenant writes what it was started with elsewhere.
+        [paths.compiled(), paths.stopped()].iter().for_each(|directory| files::sweep(directory));
         Self { containers, held: Held::at(&paths), paths, turns: Turns::default(), timers: Arc::default() }
     }
 

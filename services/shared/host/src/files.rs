@@ -38,6 +38,19 @@ impl FileError {
     }
 }
 
+/// How a file's name begins that is being written.
+const UNFINISHED: &str = ".new-";
+
+/// Removes what a kill left of files that were being written in a directory. For the one who writes there, before it does.
+pub fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        if let Err(cause) = fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), "what a kill left stays: {cause}");
+        }
+    }
+}
+
 /// Makes the file hold exactly these bytes, whatever happens: written beside it, flushed, renamed over it. Returns whether
 /// it held something else before.
 ///
@@ -62,7 +75,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, flush: bool) -> Result<bool, Fi
     let directory = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(UNFINISHED)
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(directory)?;
         // The umask applied to the creation; the mode is meant as given.

@@ -25,6 +25,13 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         Self { directory: directory.to_owned(), content: PhantomData }
     }
 
+    /// The same, after what a kill left of a record that was being written is gone. For the one service that writes them.
+    #[must_use]
+    pub fn swept(directory: &Path) -> Self {
+        files::sweep(directory);
+        Self::in_directory(directory)
+    }
+
     /// The file of one tenant's record.
     #[must_use]
     pub fn path(&self, tenant: &TenantName) -> PathBuf {
@@ -96,6 +103,10 @@ mod tests {
         assert_eq!(records.tenants().unwrap(), []);
         let record = Record { generation: 3, spec: "a".to_owned() };
         assert!(records.write(&web, &record).unwrap());
+        // A kill in the middle of another.
+        fs::write(directory.path().join("new/.new-abc"), "{").unwrap();
+        drop(Records::<String>::swept(&directory.path().join("new")));
+        assert_eq!(fs::read_dir(directory.path().join("new")).unwrap().count(), 1);
         assert!(!records.write(&web, &record).unwrap());
         assert_eq!(records.tenants().unwrap(), std::slice::from_ref(&web));
         let held = records.read(&web).unwrap();
