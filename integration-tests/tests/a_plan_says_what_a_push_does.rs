@@ -59,10 +59,10 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
     assert_eq!(plan(&scene, "web")?.0, 0, "a plan after the push is not empty");
     assert_eq!(plan(&scene, "--repository . --revision HEAD")?.0, 0);
 
-    // The next one: a harder class, and the same words again.
+    // The next one: the same words again.
     scene.host.write("/srv/trees/web/metadata.json", manifest("web", &["hello.service"], &forward(8002)))?;
     let (_, hot) = plan(&scene, "--repository .")?;
-    assert_eq!((&hot["class"], hot["steps"][0]["service"].as_str()), (&json!("restart"), Some("network")), "{hot:#}");
+    assert_eq!((&hot["class"], hot["steps"][0]["service"].as_str()), (&json!("hot"), Some("network")), "{hot:#}");
     web.git("commit --quiet --all --message=Second")?;
     let (_, planned) = plan(&scene, "--repository . --revision HEAD")?;
     web.git("push --quiet origin HEAD:main")?;
@@ -102,11 +102,16 @@ fn from_a_tree_nobody_pushed_to_the_history() -> Result<()> {
 fn a_commit_that_disturbs_more_than_its_repository_allows_is_refused() -> Result<()> {
     let scene = Scene::boot(Host::builder(""))?;
     let web = scene.repository("web")?;
-    let first = web.commit("First", &[("metadata.json", &manifest("web", &[], &json!({})))])?;
+    let unit = "units/hello.service";
+    let files =
+        [("metadata.json", &*manifest("web", &["hello.service"], &json!({}))), (unit, &service("sleep infinity"))];
+    web.commit("First", &files)?;
     scene.follow(&[Registration::new("web")])?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     let limited = "version: \"1.0\"\nstrategy:\n  most: hot\n";
-    web.commit("Only hot", &[(".gitops/config.yaml", limited)])?;
+    let first = web.commit("Only hot", &[(".gitops/config.yaml", limited)])?;
+    assert_eq!(scene.sync("web")?.code, 0, "this is hot itself");
+    web.commit("Another unit", &[(unit, &service("sleep 1000000"))])?;
     assert_eq!(scene.sync("web")?.code, 3);
     let status = scene.expect_state("web", "refused")?;
     let reason = status["reason"].as_str().unwrap();

@@ -235,7 +235,8 @@ fn containers_get_one_argument_each(bench: &Bench) -> Result<()> {
     for judged in started {
         let spec = spec(judged);
         let checkout = format!("/var/lib/bitbuilder/git/{}/checkouts/{}", judged.name(), spec.revision);
-        let units: String = spec.services.iter().map(|unit| format!(" '{checkout}/units/{unit}'")).collect();
+        let units: String =
+            spec.services.iter().map(|service| format!(" '{checkout}/units/{}'", service.unit)).collect();
         prepare
             .push_str(&format!("mkdir -p {checkout}/units /var/lib/tenants/{}/root && touch{units}\n", judged.name()));
     }
@@ -255,7 +256,7 @@ fn containers_get_one_argument_each(bench: &Bench) -> Result<()> {
     let more = lines("injected", &format!("{expected}ARGUMENT --bind=/\n"), &expected);
     assert_eq!(more, ["injected: +ARGUMENT --bind=/"]);
     for judged in started {
-        let unit = &judged.tenant.services[0];
+        let unit = &judged.tenant.services[0].unit;
         let file = unit.as_str();
         let expected = judged.as_own(&expected, plain).replace("a.service", file);
         let sorted = |text: &str| {

@@ -5,7 +5,7 @@ use crate::{
     shape::{Shape, Shaped},
 };
 use model::{
-    Diagnostic, Forward, Mirrors, PushUrl, Reference, Remote, RepositoryUrl, Revision, TenantName,
+    Diagnostic, Forward, Mirrors, PushUrl, Reference, Remote, RepositoryUrl, Revision, ServiceSpec, TenantName,
     names::RepositoryName, signer::Trust, time::TimeSpan,
 };
 pub use model::{
@@ -122,7 +122,7 @@ object! {
     /// One step of a plan.
     Step { class: Class, action: String, why: String, service: String }
     /// The files of a commit, or of a tree that nobody committed yet.
-    Request { metadata: String, config: Option<String>, secrets: Option<String>, files: Vec<String>, revision: Option<Revision> }
+    Request { metadata: String, config: Option<String>, secrets: Option<String>, files: Vec<String>, services: Option<Vec<ServiceSpec>>, revision: Option<Revision> }
     /// What would be done for one tenant.
     TenantPlan {
         tenant: Option<TenantName>,

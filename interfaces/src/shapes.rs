@@ -6,8 +6,8 @@ use crate::{
 };
 use model::{
     Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, Mirrors,
-    NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, Size, StorageSpec,
-    TenantName, UnitName,
+    NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, ServiceSpec, Size,
+    StorageSpec, TenantName, UnitName,
     archive::Manifest,
     identity::UidRange,
     names::{RepositoryName, TargetName},
@@ -142,6 +142,7 @@ impl Shaped for Reason {
 }
 
 shaped!(SealedSecret { name: SecretName, sealed: Sealed });
+shaped!(ServiceSpec { unit: UnitName, digest: Digest });
 shaped!(SecretSpec { name: SecretName, digest: Digest });
 impl Shaped for RemoteState {
     fn shape() -> Shape {
@@ -188,7 +189,7 @@ shaped!(InstanceSpec {
     address: Ipv4Addr,
     limits: Limits,
     sysext: Vec<ExtensionName>,
-    services: Vec<UnitName>,
+    services: Vec<ServiceSpec>,
     secrets: Vec<SecretSpec>,
     depends_on: Vec<TenantName>,
 });

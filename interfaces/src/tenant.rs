@@ -25,6 +25,8 @@ object! {
     Start { tenant: TenantName, generation: u64 }
     /// Stops and starts a tenant.
     Restart { tenant: TenantName, generation: u64 }
+    /// Starts services anew.
+    RestartServices { tenant: TenantName, generation: u64 }
     /// Stops a tenant.
     Stop { tenant: TenantName, generation: u64 }
     /// Forgets a tenant.
@@ -67,6 +69,7 @@ contract! { "io.bitbuilder.Tenant", "io.bitbuilder.Tenant.varlink", Error,
     Ensure => Changed, Mutate, Ignored;
     Start => Changed, Mutate, Ignored;
     Restart => Changed, Mutate, Ignored;
+    RestartServices => Changed, Mutate, Ignored;
     Stop => Changed, Mutate, Ignored;
     Remove => Changed, Mutate, Ignored;
     List => Listed, Read, Supported;

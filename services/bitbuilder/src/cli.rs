@@ -4,8 +4,8 @@ use crate::{
     exit,
     output::{Failure, Json},
     verbs::{
-        accept, completion, console, cp, doctor, exec, export, history, init, key, leave, list, logs, man, notifications,
-        pause, plan, seal, shell, status, sync, trace, trial, validate,
+        accept, completion, console, cp, doctor, exec, export, history, init, key, leave, list, logs, man,
+        notifications, pause, plan, seal, shell, status, sync, trace, trial, validate,
     },
 };
 use clap::{Parser, Subcommand};

@@ -50,6 +50,7 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
             services.waiting(REMOVE_PATIENCE).call(&storage::Remove { tenant, generation }).await.map(drop)?
         }
         Action::RemoveInstance => services.call(&tenant::Remove { tenant, generation }).await.map(drop)?,
+        Action::RestartServices(_) => services.call(&tenant::RestartServices { tenant, generation }).await.map(drop)?,
         Action::Stop => services.call(&tenant::Stop { tenant, generation }).await.map(drop)?,
     }
     Ok(())

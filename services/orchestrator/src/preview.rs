@@ -31,7 +31,13 @@ impl Engine {
     async fn preview_request(&self, tenant: Option<TenantName>, sent: Sent) -> TenantPlan {
         let read = Request::read_for(tenant.as_ref(), &SentTree::of(&sent));
         let (tenant, request) = match read {
-            Ok(read) => read,
+            Ok((tenant, mut request)) => {
+                // Who sent the names of files has read the files.
+                if let Some(services) = sent.services.clone() {
+                    request.services = services.into_iter().map(Into::into).collect();
+                }
+                (tenant, request)
+            }
             Err(faults) => return self.refused(tenant, sent.revision, faults),
         };
         let (registration, ledger) = {

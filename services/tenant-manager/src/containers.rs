@@ -1,9 +1,9 @@
 //! What the tenant manager asks of the host's service manager. The real one is in [`crate::units`]; tests have one that
 //! remembers what it was asked.
 
-use crate::blame::Ending;
+use crate::{blame::Ending, fault::Fault};
 use host::systemd::SystemdError;
-use model::{Limits, TenantName, names::RepositoryName, observed::InstanceState};
+use model::{Limits, TenantName, UnitName, names::RepositoryName, observed::InstanceState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tenants' units and polling timers.
@@ -20,6 +20,21 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn forget(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Limits a running tenant.
     fn limit(&self, tenant: &TenantName, limits: &Limits) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Has a running tenant's unit show it the files of the commit that is written down.
+    fn show(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Has a tenant's own service manager read its unit files anew.
+    fn reload_services(&self, tenant: &TenantName) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Stops services of a running tenant and waits until they have ended.
+    fn stop_services(&self, tenant: &TenantName, units: &[UnitName]) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Starts those services of a running tenant that are not up, and waits until they are or have failed.
+    fn start_services(&self, tenant: &TenantName, units: &[UnitName])
+    -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Stops and starts services of a running tenant, and waits until they are up or have failed.
+    fn restart_services(
+        &self,
+        tenant: &TenantName,
+        units: &[UnitName],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// How a tenant's unit ended, as far as anybody said.
     fn ending(&self, tenant: &TenantName) -> impl Future<Output = Ending> + Send;
     /// Whether the host is going down.

@@ -48,6 +48,14 @@ pub enum Fault {
         /// What the service manager, its unit and journal say.
         reason: String,
     },
+    /// A running tenant was not shown what it should have, for no fault of its own.
+    #[error("{tenant} was not shown its commit: {reason}")]
+    NotShown {
+        /// Which.
+        tenant: TenantName,
+        /// What its unit said.
+        reason: String,
+    },
     /// A running tenant's own service manager does not answer, or not in its words.
     #[error("the service manager of {tenant} does not answer: {reason}")]
     Unanswered {
@@ -90,6 +98,7 @@ impl Fault {
             | Self::Systemd(_)
             | Self::Command(_)
             | Self::NotStarted { .. }
+            | Self::NotShown { .. }
             | Self::GoingDown
             | Self::Silent(_)
             | Self::Accounts(_) => Error::Failed { action: action.to_owned(), reason: runtime::chain(&self) },

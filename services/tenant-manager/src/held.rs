@@ -5,10 +5,11 @@
 
 use crate::paths::Paths;
 use host::{
-    files::FileError,
+    files::{self, FileError},
     records::{Record, Records, StaleGeneration},
 };
 use model::{InstanceSpec, TenantName};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -24,6 +25,16 @@ pub struct Held {
     boot: Records<InstanceSpec>,
     stopped: Records<InstanceSpec>,
     running: Records<InstanceSpec>,
+    paths: Paths,
+}
+
+/// Why a running tenant was not shown what it should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotShown {
+    /// Whether that is because of what the tenant did.
+    pub tenants: bool,
+    /// For people.
+    pub reason: String,
 }
 
 /// When it was noted what a tenant was started with.
@@ -52,6 +63,7 @@ impl Held {
             boot: Records::in_directory(&paths.compiled()),
             stopped: Records::in_directory(&paths.stopped()),
             running: Records::in_directory(&paths.running()),
+            paths: paths.clone(),
         }
     }
 
@@ -100,9 +112,43 @@ impl Held {
     /// # Errors
     /// A record cannot be removed.
     pub fn remove(&self, tenant: &TenantName) -> Result<bool, FileError> {
+        self.forget_not_shown(tenant)?;
         let started = self.running.remove(tenant)?;
         let stopped = self.stopped.remove(tenant)?;
         Ok(self.boot.remove(tenant)? || stopped || started)
+    }
+
+    /// Writes down why a tenant was not shown what it should have.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note_not_shown(&self, tenant: &TenantName, why: &NotShown) -> Result<(), FileError> {
+        let path = self.paths.not_shown(tenant);
+        let bytes = serde_json::to_vec(why).map_err(|cause| FileError::new("write", &path)(cause.into()))?;
+        files::write_unflushed(&path, &bytes, 0o600).map(drop)
+    }
+
+    /// What was written down so.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn not_shown(&self, tenant: &TenantName) -> Result<Option<NotShown>, FileError> {
+        let path = self.paths.not_shown(tenant);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|cause| FileError::new("understand", &path)(cause.into())),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(FileError::new("read", &path)(cause)),
+        }
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_not_shown(&self, tenant: &TenantName) -> Result<(), FileError> {
+        files::remove(&self.paths.not_shown(tenant)).map(drop)
     }
 
     /// Tells one start's note from another's.

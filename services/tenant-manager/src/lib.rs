@@ -2,10 +2,12 @@
 //! outlives this service.
 
 pub mod blame;
+mod change;
 pub mod containers;
 pub mod fault;
 pub mod health;
 pub mod held;
+mod inside;
 pub mod journal;
 pub mod limits;
 pub mod log;

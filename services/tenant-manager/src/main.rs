@@ -21,6 +21,21 @@ enum Verb {
         /// Whose
         tenant: TenantName,
     },
+    /// Show a running tenant what is written down for it (for bitbuilder-container@.service)
+    Show {
+        /// Whom
+        tenant: TenantName,
+    },
+    /// Put directories into a tenant, for show
+    #[command(hide = true)]
+    Place {
+        /// The tenant's first process
+        leader: i32,
+        /// The control group of its unit
+        cgroup: String,
+        /// Which directories, each as FROM=TO
+        placings: Vec<run::Placing>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -33,6 +48,15 @@ fn main() -> ExitCode {
             });
             if tenants.get() { ExitCode::from(run::TENANTS_FAULT) } else { code }
         }
+        Some(Verb::Show { tenant }) => runtime::run("tenant-manager show", async { run::show(&paths, &tenant).await }),
+        // Before there is any thread: who has several cannot enter a user namespace.
+        Some(Verb::Place { leader, cgroup, placings }) => match run::place(leader, &cgroup, &placings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => {
+                eprintln!("{}", runtime::chain(&fault));
+                ExitCode::FAILURE
+            }
+        },
         None => runtime::run("tenant-manager", async {
             let users = HostUsers::look_up()?;
             let session = Session::new(Manager::new(Units::default(), paths));

@@ -25,9 +25,9 @@ const NO_ROOM: &str = "this host has no inotify instances left for another tenan
 /// The tenants of this host.
 #[derive(Debug, Clone)]
 pub struct Manager<C> {
-    containers: C,
+    pub(crate) containers: C,
     paths: Paths,
-    held: Held,
+    pub(crate) held: Held,
     turns: Turns,
     timers: Arc<tokio::sync::Mutex<()>>,
 }
@@ -47,7 +47,7 @@ impl<C: Containers> Manager<C> {
         &self.paths
     }
 
-    /// Writes down what the next start runs, and applies limits to a running tenant. True if anything was changed.
+    /// Writes down what the next start runs, and shows it to a running tenant. True if anything was changed.
     ///
     /// # Errors
     /// The call is stale, a unit is not shipped, or something on the host failed.
@@ -59,11 +59,14 @@ impl<C: Containers> Manager<C> {
         let linked = view::ensure(&self.paths.config(tenant), &self.paths.checkout(tenant, &spec.revision))?;
         let record = Record { generation, spec };
         let written = self.held.write(tenant, &record)?;
-        let limited = self.limit(tenant, &record).await?;
-        if written || limited || linked {
-            info!(%tenant, generation, revision = record.spec.revision.short(), limited, "written down");
+        let shown = match self.show(tenant, &record).await {
+            Err(fault) => return Err(self.unanswered(tenant, fault).await),
+            Ok(shown) => shown,
+        };
+        if written || shown || linked {
+            info!(%tenant, generation, revision = record.spec.revision.short(), shown, "written down");
         }
-        Ok(written || limited || linked)
+        Ok(written || shown || linked)
     }
 
     /// Nobody but the host gives out uids, and a tenant never gets any but a slot's.
@@ -79,22 +82,8 @@ impl<C: Containers> Manager<C> {
             false => Err(io::ErrorKind::NotADirectory.into()),
         });
         directory.map_err(FileError::new("use the checkout", &checkout))?;
-        spec.services.iter().try_for_each(|unit| repository_units::read(&checkout, unit).map(drop))?;
+        spec.services.iter().try_for_each(|service| repository_units::read(&checkout, &service.unit).map(drop))?;
         Ok(())
-    }
-
-    /// Applies the record's limits if nothing else differs from what runs.
-    async fn limit(&self, tenant: &TenantName, record: &Record<InstanceSpec>) -> Result<bool, Fault> {
-        let Some(running) = self.running(tenant, self.state(tenant).await?)? else { return Ok(false) };
-        let hot = running.hot(&record.spec);
-        if running == hot || hot != record.spec {
-            return Ok(false);
-        }
-        if running.limits != hot.limits {
-            self.containers.limit(tenant, &hot.limits).await?;
-        }
-        self.held.note_started(tenant, record)?;
-        Ok(true)
     }
 
     /// Starts a tenant and waits until it is ready. False if it runs already.
@@ -193,7 +182,11 @@ impl<C: Containers> Manager<C> {
         targets::ensure(&self.paths, tenant, &holding.record.spec).map_err(Fault::from)
     }
 
-    fn accept(&self, tenant: &TenantName, generation: u64) -> Result<Holding, Fault> {
+    pub(crate) async fn turn(&self, tenant: &TenantName) -> impl Drop + use<C> {
+        self.turns.take(tenant).await
+    }
+
+    pub(crate) fn accept(&self, tenant: &TenantName, generation: u64) -> Result<Holding, Fault> {
         let holding = self.held.read(tenant)?.ok_or_else(|| Fault::NoSuchTenant(tenant.clone()))?;
         Holding::accept(Some(&holding), generation)?;
         Ok(holding)
@@ -207,7 +200,7 @@ impl<C: Containers> Manager<C> {
     }
 
     /// A tenant that did not come up is not tried again behind its owner's back.
-    async fn came_up(
+    pub(crate) async fn came_up(
         &self,
         tenant: &TenantName,
         before: Option<StartMark>,
@@ -236,12 +229,12 @@ impl<C: Containers> Manager<C> {
         }
     }
 
-    async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {
+    pub(crate) async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {
         Ok(self.containers.states().await?.remove(tenant).unwrap_or(InstanceState::Inactive))
     }
 
     /// What a tenant in this state runs.
-    fn running(&self, tenant: &TenantName, state: InstanceState) -> Result<Option<InstanceSpec>, Fault> {
+    pub(crate) fn running(&self, tenant: &TenantName, state: InstanceState) -> Result<Option<InstanceSpec>, Fault> {
         match state {
             // What was written when it was started means nothing after its end.
             InstanceState::Inactive | InstanceState::Failed => Ok(None),
@@ -286,13 +279,16 @@ impl<C: Containers> Manager<C> {
             InstanceState::Inactive
             | InstanceState::Failed
             | InstanceState::Activating
-            | InstanceState::Deactivating => {
-                let stopping = self.containers.stopping().await?;
-                return Err(if stopping { Fault::GoingDown } else { Fault::NotRunning(tenant.clone()) });
-            }
+            | InstanceState::Deactivating => return Err(self.not_running(tenant).await?),
         }
         let started_with = self.held.started_with(tenant)?.ok_or_else(|| Fault::NotRunning(tenant.clone()))?;
-        Ok(started_with.spec.services)
+        Ok(started_with.spec.services.into_iter().map(|service| service.unit).collect())
+    }
+
+    /// Why a tenant does not run that should.
+    pub(crate) async fn not_running(&self, tenant: &TenantName) -> Result<Fault, Fault> {
+        let stopping = self.containers.stopping().await?;
+        Ok(if stopping { Fault::GoingDown } else { Fault::NotRunning(tenant.clone()) })
     }
 
     /// Why a tenant that ran did not answer: it may have ended in the meantime.

@@ -1,8 +1,8 @@
 //! The verbs against a service manager that remembers what it was asked.
 
 use super::*;
-use crate::blame::Ending;
-use model::{Limits, Revision, names::RepositoryName};
+use crate::{blame::Ending, held::NotShown};
+use model::{Limits, Revision, ServiceSpec, names::RepositoryName};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -20,10 +20,14 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         address: slot.address(),
         limits: Limits::default(),
         sysext: Vec::new(),
-        services: vec!["hello.service".parse().unwrap()],
+        services: vec![service("hello.service", "a")],
         secrets: Vec::new(),
         depends_on: Vec::new(),
     }
+}
+
+pub(crate) fn service(unit: &str, digit: &str) -> ServiceSpec {
+    ServiceSpec { unit: unit.parse().unwrap(), digest: digit.repeat(64).parse().unwrap() }
 }
 
 #[derive(Debug, Default)]
@@ -38,10 +42,14 @@ struct Machine {
     job: Option<&'static str>,
     stopping: bool,
     full: bool,
+    /// What says why, if a tenant cannot be shown anything.
+    not_shown: Option<NotShown>,
+    /// The next word inside a tenant after which the service is killed.
+    killed_at: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
-struct Fake {
+pub(crate) struct Fake {
     machine: Arc<Mutex<Machine>>,
     held: Held,
 }
@@ -51,7 +59,29 @@ impl Fake {
         self.machine.lock().unwrap().asked.push(what);
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn inside(&self, verb: &'static str, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        if verb == "reload" || !units.is_empty() {
+            self.ask(format!("{verb} in {tenant}: {}", units.join(" ")).trim_end_matches([':', ' ']).to_owned());
+        }
+        let killed = self.machine.lock().unwrap().killed_at.take_if(|at| *at == verb).is_some();
+        // As a kill: nobody goes on.
+        if killed { Err(Fault::GoingDown) } else { Ok(()) }
+    }
+
+    pub(crate) fn kill_at(&self, verb: &'static str) {
+        self.machine.lock().unwrap().killed_at = Some(verb);
+    }
+
+    pub(crate) fn does_not_show(&self, why: NotShown) {
+        self.machine.lock().unwrap().not_shown = Some(why);
+    }
+
+    pub(crate) fn is(&self, state: InstanceState) {
+        self.machine.lock().unwrap().states.values_mut().for_each(|known| *known = state);
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.machine.lock().unwrap().asked)
     }
 }
@@ -102,6 +132,34 @@ impl Containers for Fake {
         Ok(())
     }
 
+    async fn show(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("show {tenant}"));
+        match self.machine.lock().unwrap().not_shown.take() {
+            None => Ok(()),
+            Some(why) => {
+                self.held.note_not_shown(tenant, &why).unwrap();
+                let result = "failed".to_owned();
+                Err(SystemdError::Job { action: "reload", unit: tenant.to_string(), result })
+            }
+        }
+    }
+
+    async fn reload_services(&self, tenant: &TenantName) -> Result<(), Fault> {
+        self.inside("reload", tenant, &[])
+    }
+
+    async fn stop_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        self.inside("stop", tenant, units)
+    }
+
+    async fn start_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        self.inside("start", tenant, units)
+    }
+
+    async fn restart_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        self.inside("restart", tenant, units)
+    }
+
     async fn ending(&self, _tenant: &TenantName) -> Ending {
         Ending { result: Some("exit-code".to_owned()), status: 1, said: String::new() }
     }
@@ -131,14 +189,14 @@ impl Containers for Fake {
     }
 }
 
-struct Fixture {
-    root: tempfile::TempDir,
-    fake: Fake,
-    manager: Manager<Fake>,
-    web: TenantName,
+pub(crate) struct Fixture {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) fake: Fake,
+    pub(crate) manager: Manager<Fake>,
+    pub(crate) web: TenantName,
 }
 
-fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     let root = tempfile::tempdir().unwrap();
     let paths = Paths::below(root.path());
     let web: TenantName = "web".parse().unwrap();
@@ -176,13 +234,14 @@ async fn a_tenants_life_changes_what_differs_and_nothing_else() {
     let listed = manager.list(None).await.unwrap();
     assert_eq!((listed[0].state, listed[0].running.as_ref()), (InstanceState::Active, Some(&limited)));
 
-    // More than limits differ: the running tenant keeps what it has until it is restarted.
-    assert!(manager.ensure(&web, 5, spec("b")).await.unwrap());
+    // The ground changes: the running tenant keeps what it has until it is restarted.
+    let extended = InstanceSpec { sysext: vec!["tools".parse().unwrap()], ..spec("b") };
+    assert!(manager.ensure(&web, 5, extended.clone()).await.unwrap());
     assert!(fs::read_link(&config).unwrap().ends_with("b".repeat(40)));
     assert_eq!(fake.asked(), [""; 0]);
     assert_eq!(manager.list(Some(web.clone())).await.unwrap()[0].running, Some(limited));
     assert!(manager.restart(&web, 5).await.unwrap());
-    assert_eq!(manager.list(None).await.unwrap()[0].running, Some(spec("b")));
+    assert_eq!(manager.list(None).await.unwrap()[0].running, Some(extended));
 
     assert!(manager.stop(&web, 6).await.unwrap());
     assert!(!manager.stop(&web, 6).await.unwrap());
@@ -270,7 +329,7 @@ async fn what_an_ended_start_left_is_no_tenant() {
 #[tokio::test]
 async fn what_cannot_run_is_not_written_down() {
     let Fixture { manager, web, root: _root, fake: _fake } = fixture();
-    let services = vec!["absent.service".parse().unwrap()];
+    let services = vec![service("absent.service", "a")];
     assert!(matches!(manager.ensure(&web, 1, InstanceSpec { services, ..spec("a") }).await, Err(Fault::Unit(_))));
     assert!(matches!(manager.ensure(&web, 1, spec("c")).await, Err(Fault::File(_))));
     let mut of_the_host = spec("a");

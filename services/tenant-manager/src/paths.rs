@@ -34,6 +34,12 @@ impl Paths {
         self.root.join("run/bitbuilder/instances")
     }
 
+    /// Why a tenant was not shown what it should have.
+    #[must_use]
+    pub fn not_shown(&self, tenant: &TenantName) -> PathBuf {
+        self.running().join(format!("{tenant}.not-shown"))
+    }
+
     /// The files of one commit of a tenant's repository. Whoever pushed chose everything below.
     #[must_use]
     pub fn checkout(&self, tenant: &TenantName, revision: &Revision) -> PathBuf {

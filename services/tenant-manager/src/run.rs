@@ -4,23 +4,36 @@
 mod command_line;
 mod layers;
 mod pinned;
+mod place;
 mod secrets;
 mod service_units;
+mod show;
+
+pub use place::{PlaceError, Placing, place};
+pub use show::show;
 
 use crate::{held::Held, paths::Paths, repository_units::NoSuchUnit, units};
 use command_line::Container;
-use host::{command::CommandError, files::FileError, systemd::SystemdError};
-use model::{Revision, TenantName};
+use host::{
+    command::{Command, CommandError},
+    files::FileError,
+    systemd::SystemdError,
+};
+use model::{Revision, TenantName, identity::UidRange};
 use nix::mount::{MsFlags, mount};
-use runtime::Client;
+use runtime::{Client, foreign::ForeignError};
 use std::{
     convert::Infallible,
     fs, io,
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
 
+/// Where a tenant sees its commit's files, its units, and its secrets.
+const CONFIG: &str = "/srv/config";
+const UNITS: &str = "/run/systemd/system";
+const CREDENTIALS: &str = "/run/host/credentials";
 const NSPAWN: &str = "/usr/bin/systemd-nspawn";
 /// The exit code for what is wrong with the tenant (EX_DATAERR of sysexits.h(3head)); any other before systemd-nspawn runs
 /// is the host's.
@@ -64,6 +77,21 @@ pub enum RunError {
     /// Its secrets cannot be handed over.
     #[error("cannot hand over its secrets")]
     Secrets(#[from] secrets::SecretError),
+    /// The machine manager does not say what the tenant's first process is.
+    #[error("cannot ask for the first process")]
+    Machine(#[source] Box<ForeignError>),
+    /// It knows of none.
+    #[error("{0} has no first process")]
+    NoLeader(TenantName),
+    /// This process was started by somebody else.
+    #[error("this is for a reload of {0}")]
+    NotReloaded(String),
+    /// Nobody could try to place what was prepared.
+    #[error("cannot place what was prepared")]
+    Place(#[source] Box<CommandError>),
+    /// What was prepared has no place in the tenant as it is.
+    #[error("it has no place in the tenant")]
+    NotPlaced(#[source] Box<CommandError>),
     /// The container manager cannot be run.
     #[error("cannot become {NSPAWN}")]
     Exec(#[source] io::Error),
@@ -74,7 +102,7 @@ impl RunError {
     #[must_use]
     pub fn is_tenants(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Usr(..) => true,
+            Self::Unit(_) | Self::Usr(..) | Self::NotPlaced(_) => true,
             Self::NotHeld(_)
             | Self::File(_)
             | Self::Limit(_)
@@ -83,6 +111,10 @@ impl RunError {
             | Self::Link(..)
             | Self::Extensions { .. }
             | Self::Secrets(_)
+            | Self::Machine(_)
+            | Self::NoLeader(_)
+            | Self::NotReloaded(_)
+            | Self::Place(_)
             | Self::Exec(_) => false,
         }
     }
@@ -107,7 +139,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     let checkout = scratch.join("config");
     bind_checkout(paths, tenant, &spec.revision, &checkout)?;
     let unit_files = scratch.join("units");
-    service_units::assemble(&checkout, &spec.services, &unit_files)?;
+    service_units::assemble(&checkout, spec.services.iter().map(|service| &service.unit), &unit_files)?;
     let root = paths.tenant_root(tenant);
     let linked = layers::linked(&paths.extension_links(tenant), &paths.extension_mounts())?;
     if linked.len() != spec.sysext.len() {
@@ -117,13 +149,15 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
         [] => None,
         extensions => Some(layers::compose(&root, extensions, spec.uids, &scratch.join("layers")).await?),
     };
+    let shown = scratch.join("shown");
+    cover(&checkout, &scratch, spec.uids, &shown).await?;
     let secrets = secrets::hand_over(&Client::default(), tenant, &spec.secrets, &checkout).await?;
     let guest = paths.guest(tenant);
     let container = Container {
         tenant,
         spec,
         root: &root,
-        checkout: &checkout,
+        checkout: &shown,
         data: &paths.data(tenant),
         units: &unit_files,
         guest: guest.is_dir().then_some(guest.as_path()),
@@ -146,6 +180,35 @@ fn bind_checkout(paths: &Paths, tenant: &TenantName, revision: &Revision, point:
     let opened = opened.map_err(|cause| FileError::new("use the checkout", &path)(cause.into()))?;
     fs::create_dir_all(point).map_err(FileError::new("create", point))?;
     pinned::bind(&opened, point).map_err(|cause| RunError::Mount(point.to_owned(), cause))
+}
+
+/// Shows the checkout as the tenant's own, read-only, at `point`. Not the checkout's own directory, but a layer over that: it
+/// goes when its commit is not needed any more, and with it would go whatever is mounted over it then.
+async fn cover(checkout: &Path, scratch: &Path, uids: UidRange, point: &Path) -> Result<(), RunError> {
+    let (mapped, empty) = (scratch.join("mapped"), scratch.join("empty"));
+    own(checkout, &mapped, uids).await?;
+    for directory in [&empty, point] {
+        fs::create_dir(directory).map_err(FileError::new("create", directory))?;
+    }
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+    let layers = format!("lowerdir={}:{}", mapped.display(), empty.display());
+    mount(Some("config"), point, Some("overlay"), flags, Some(layers.as_str()))
+        .map_err(|cause| RunError::Mount(point.to_owned(), cause))
+}
+
+/// Shows a directory at `to`, which is created, read-only and as if its owner were the first of the tenant's uids.
+async fn own(from: &Path, to: &Path, uids: UidRange) -> Result<(), RunError> {
+    let owner = fs::metadata(from).map_err(FileError::new("look at", from))?;
+    fs::create_dir(to).map_err(FileError::new("create", to))?;
+    map(from, to, [(owner.uid(), uids.first, 1), (owner.gid(), uids.first, 1)], ",ro,nosuid,nodev").await
+}
+
+/// Binds `from` to `to` so that a range of users, and one of groups, on the disk is another one there.
+async fn map(from: &Path, to: &Path, [users, groups]: [(u32, u32, u32); 2], more: &str) -> Result<(), RunError> {
+    let range = |(disk, shown, count)| format!("{disk}:{shown}:{count}");
+    let options = format!("X-mount.idmap=u:{} g:{}{more}", range(users), range(groups));
+    let mount = Command::new("mount").args(["--bind", "-o", &options, "--"]).args([from, to]);
+    mount.run().await.map(drop).map_err(|cause| RunError::Map(from.to_owned(), Box::new(cause)))
 }
 
 /// A file system in memory over the tenant's runtime directory, seen by this unit alone.

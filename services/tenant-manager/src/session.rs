@@ -6,7 +6,7 @@ use interfaces::{
     Method,
     tenant::{
         Changed, CheckHealth, Ensure, EnsurePolling, Error, GetReservedUids, Health, Instance, List, Listed, Logged,
-        ReadLog, Remove, ReservedUids, Restart, Start, Stop,
+        ReadLog, Remove, ReservedUids, Restart, RestartServices, Start, Stop,
     },
 };
 use runtime::{Answer, Call, session::Continues};
@@ -36,6 +36,14 @@ impl Session {
 
     async fn restart(&self, p: Restart) -> Result<Changed, Error> {
         answered(self.manager.restart(&p.tenant, p.generation).await, || format!("restart {}", p.tenant))
+    }
+
+    async fn restart_services(&self, p: RestartServices) -> Result<Changed, Error> {
+        let changed = match self.manager.restart_services(&p.tenant, p.generation).await {
+            Err(fault) => Err(self.manager.unanswered(&p.tenant, fault).await),
+            changed => changed,
+        };
+        answered(changed, || format!("restart services of {}", p.tenant))
     }
 
     async fn stop(&self, p: Stop) -> Result<Changed, Error> {
@@ -97,6 +105,7 @@ impl runtime::Session for Session {
             Start::NAME => call.answer(|p: Start| self.start(p)).await,
             Restart::NAME => call.answer(|p: Restart| self.restart(p)).await,
             Remove::NAME => call.answer(|p: Remove| self.remove(p)).await,
+            RestartServices::NAME => call.answer(|p: RestartServices| self.restart_services(p)).await,
             Stop::NAME => call.answer(|p: Stop| self.stop(p)).await,
             List::NAME => call.list(|p: List| self.list(p), |instances| Listed { instances }).await,
             CheckHealth::NAME => call.answer(|p: CheckHealth| self.check_health(p)).await,

@@ -1,13 +1,13 @@
 //! The host's service manager, and what its units mean here.
 
-use crate::{blame::Ending, containers::Containers, limits, text};
+use crate::{blame::Ending, containers::Containers, fault::Fault, inside, limits, text};
 pub use boot::units::{container, target, timer};
 use host::{
     capacity::has_inotify_instances,
     command::Command,
     systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit, Value},
 };
-use model::{Limits, TenantName, names::RepositoryName, observed::InstanceState};
+use model::{Limits, TenantName, UnitName, names::RepositoryName, observed::InstanceState};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
@@ -95,6 +95,26 @@ impl Containers for Units {
 
     async fn limit(&self, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
         set(&self.0.connect().await?, tenant, limits).await
+    }
+
+    async fn show(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.0.connect().await?.reload(&container(tenant)).await
+    }
+
+    async fn reload_services(&self, tenant: &TenantName) -> Result<(), Fault> {
+        inside::reload(tenant).await
+    }
+
+    async fn stop_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        inside::stop(tenant, units).await
+    }
+
+    async fn start_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        inside::start(tenant, units).await
+    }
+
+    async fn restart_services(&self, tenant: &TenantName, units: &[UnitName]) -> Result<(), Fault> {
+        inside::restart(tenant, units).await
     }
 
     async fn ending(&self, tenant: &TenantName) -> Ending {

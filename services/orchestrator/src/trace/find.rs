@@ -99,7 +99,9 @@ impl Of<'_> {
             Meaning::HostUnit(name, what) if name == self.name => {
                 found.push(self.found(format!("the unit {what}"), Spot::Name));
             }
-            Meaning::Unit(unit) if self.desired.is_some_and(|desired| desired.services.contains(unit)) => {
+            Meaning::Unit(unit)
+                if self.desired.is_some_and(|desired| desired.services.iter().any(|own| own.unit == *unit)) =>
+            {
                 found.push(self.found("a service that it asks for".to_owned(), Spot::Service(unit.clone())));
                 found.push(self.found("the file of that service".to_owned(), Spot::UnitFile(unit.clone())));
             }

@@ -101,23 +101,70 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, flush: bool) -> Result<bool, Fi
 pub fn read_beneath(root: &Path, relative: &Path, most: usize) -> Result<Vec<u8>, FileError> {
     let path = root.join(relative);
     let read = || -> io::Result<Vec<u8>> {
-        // A path alone: nothing is opened before it is known what it is.
-        let path_only = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let directory = open(root, path_only | OFlag::O_DIRECTORY, Mode::empty())?;
-        let how = OpenHow::new().flags(path_only).mode(Mode::empty()).resolve(
-            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
-        let found = File::from(openat2(&directory, relative, how)?);
+        let found = beneath(root, relative)?;
         if !found.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-        file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        at_most(File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?, most)
     };
     read().map_err(FileError::new("read", &path))
+}
+
+/// What `relative` is, as a path alone: nothing is opened before it is known what it is.
+fn beneath(root: &Path, relative: &Path) -> io::Result<File> {
+    let path_only = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let directory = open(root, path_only | OFlag::O_DIRECTORY, Mode::empty())?;
+    let how = OpenHow::new()
+        .flags(path_only)
+        .mode(Mode::empty())
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    Ok(File::from(openat2(&directory, relative, how)?))
+}
+
+/// What stands at a path.
+#[derive(Debug)]
+pub enum Opened {
+    /// A regular file, and whether anybody may execute it.
+    File(File, bool),
+    /// The names in a directory, in order.
+    Directory(Vec<String>),
+}
+
+/// Opens what stands at `relative` below `root`, with the same care as [`read_beneath`].
+///
+/// # Errors
+/// It is not there, or is neither a regular file nor a directory with plain names.
+pub fn opened_beneath(root: &Path, relative: &Path) -> Result<Opened, FileError> {
+    let path = root.join(relative);
+    let look = || -> io::Result<Opened> {
+        let found = beneath(root, relative)?;
+        let metadata = found.metadata()?;
+        let place = format!("/proc/self/fd/{}", found.as_raw_fd());
+        if metadata.is_file() {
+            return Ok(Opened::File(File::open(place)?, metadata.permissions().mode() & 0o111 != 0));
+        }
+        if !metadata.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a regular file nor a directory"));
+        }
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry?.file_name().into_string().map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))
+        };
+        let mut names = fs::read_dir(place)?.map(name).collect::<io::Result<Vec<String>>>()?;
+        names.sort_unstable();
+        Ok(Opened::Directory(names))
+    };
+    look().map_err(FileError::new("open", &path))
+}
+
+/// At most `most` bytes of a file, and one more.
+///
+/// # Errors
+/// It cannot be read.
+pub fn at_most(file: File, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Removes a file, if it is there. Returns whether it was.

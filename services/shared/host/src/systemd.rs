@@ -45,6 +45,7 @@ trait Manager {
     fn subscribe(&self) -> zbus::Result<()>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
@@ -162,6 +163,14 @@ impl Systemd {
         self.job("restart", unit).await
     }
 
+    /// Has a running unit take over what changed, and waits until it has.
+    ///
+    /// # Errors
+    /// The manager refused, as for a unit that does not run, or the unit failed to.
+    pub async fn reload(&self, unit: &str) -> Result<(), SystemdError> {
+        self.job("reload", unit).await
+    }
+
     /// Makes a unit that has no file, starts it and waits until it has started.
     ///
     /// # Errors
@@ -174,6 +183,7 @@ impl Systemd {
         match action {
             "start" => self.wait(action, unit, self.manager.start_unit(unit, "replace")).await,
             "stop" => self.wait(action, unit, self.manager.stop_unit(unit, "replace")).await,
+            "reload" => self.wait(action, unit, self.manager.reload_unit(unit, "replace")).await,
             _ => self.wait(action, unit, self.manager.restart_unit(unit, "replace")).await,
         }
     }

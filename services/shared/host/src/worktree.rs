@@ -1,12 +1,15 @@
 //! A repository's files as they stand in a directory, whose every path is the repository owner's and leads nowhere else.
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Opened};
 use model::{document::LARGEST_DOCUMENT, tree::Tree};
 use nix::errno::Errno;
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+/// How many files and directories are looked at for one path.
+const MOST_ENTRIES: usize = 4096;
 
 /// A checkout or a work tree. Only the files that are asked for are looked at, however many there are.
 #[derive(Debug, Clone)]
@@ -60,12 +63,38 @@ impl Tree for WorkTree {
     fn has(&self, path: &str) -> bool {
         self.file(path, 0).is_ok()
     }
+
+    fn each(&self, path: &str, most: usize, see: &mut dyn FnMut(&str, bool, &[u8])) -> Result<(), String> {
+        let (mut left, mut entries) = (most, MOST_ENTRIES);
+        let mut rest = vec![path.to_owned()];
+        while let Some(path) = rest.pop() {
+            match files::opened_beneath(&self.root, Path::new(&path)) {
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(in_words(&error)),
+                Ok(Opened::Directory(names)) => {
+                    entries = entries.checked_sub(names.len()).ok_or("there are too many files")?;
+                    // The last is taken first.
+                    rest.extend(names.into_iter().rev().map(|name| format!("{path}/{name}")));
+                }
+                Ok(Opened::File(file, executable)) => {
+                    let content = files::at_most(file, left).map_err(|cause| cause.to_string())?;
+                    left = left.checked_sub(content.len()).ok_or("the files are too large")?;
+                    see(&path, executable, &content);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_words(error: &FileError) -> String {
+    format!("{error}: {}", error.cause)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn files_are_told_from_what_only_has_a_name() {
@@ -80,5 +109,31 @@ mod tests {
         assert!(tree.read("folder").unwrap_err().contains("not a regular file"));
         let answers = ["file", "folder", "link", "absent", "file/below"].map(|name| (tree.has(name), tree.names(name)));
         assert_eq!(answers, [(true, true), (false, true), (false, true), (false, false), (false, false)]);
+    }
+
+    #[test]
+    fn what_is_below_a_directory_is_seen_in_order_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = WorkTree::at(directory.path());
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        for path in ["a/c", "a/b/z", "a/b/y", "a0"] {
+            fs::write(directory.path().join(path), path).unwrap();
+        }
+        fs::set_permissions(directory.path().join("a/c"), PermissionsExt::from_mode(0o755)).unwrap();
+        let seen = |path: &str, most| {
+            let mut seen = Vec::new();
+            tree.each(path, most, &mut |path, executable, content| {
+                assert_eq!(path.as_bytes(), content);
+                seen.push(format!("{path}{}", if executable { "*" } else { "" }));
+            })
+            .map(|()| seen)
+        };
+        assert_eq!(seen("a", 99).unwrap(), ["a/b/y", "a/b/z", "a/c*"]);
+        assert_eq!(seen("a/c", 3).unwrap(), ["a/c*"]);
+        assert_eq!(seen("absent", 9).unwrap(), [""; 0]);
+        assert!(seen("a/c", 2).is_err() && seen("a", 9).is_err());
+        symlink("c", directory.path().join("a/link")).unwrap();
+        assert!(seen("a", 99).is_err() && seen("a/link", 99).is_err() && seen("../x", 9).is_err());
+        assert!(seen("a/b", 99).is_ok());
     }
 }

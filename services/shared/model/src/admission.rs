@@ -18,7 +18,7 @@ use crate::{
     registry::Registration,
     repository::Revision,
     time::TimeSpan,
-    tree::{Request, System},
+    tree::{Request, System, distinct},
 };
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -284,7 +284,7 @@ impl Case<'_> {
             forwards: asks.network.forward.clone(),
             claims: Claim::of(asks).into_iter().map(|(claim, _)| claim).collect(),
             sysext: distinct(&asks.extensions.sysext),
-            services: distinct(&asks.services.systemd),
+            services: self.request.services.iter().map(|service| service.spec(revision)).collect(),
             secrets: self.request.secrets.iter().flat_map(|file| &file.content.secrets).map(Into::into).collect(),
             healthy_for_usec: healthy_for_usec(verify.healthy),
             noticing: self.request.noticing(),
@@ -309,11 +309,6 @@ fn healthy_for_usec(said: Option<TimeSpan>) -> u64 {
 /// CPUWeight= for cgroup v1 style shares: 1024 shares are the default weight of 100.
 fn cpu_weight(shares: u32) -> u32 {
     (shares.saturating_mul(100) / 1024).clamp(1, 10_000)
-}
-
-fn distinct<T: Clone + Ord>(items: &[T]) -> Vec<T> {
-    let mut seen = BTreeSet::new();
-    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 /// What can be asked for, is checked, and has no effect on hosts of this version yet: fields by file.

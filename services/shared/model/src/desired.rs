@@ -9,6 +9,7 @@ use crate::{
     repository::Revision,
     retention::Retention,
     secrets::SecretSpec,
+    services::ServiceSpec,
     size::Size,
     time::TimeSpan,
 };
@@ -38,7 +39,7 @@ pub struct DesiredTenant {
     /// Its system extensions, lowest layer first.
     pub sysext: Vec<ExtensionName>,
     /// Its services: units that its repository ships, wanted by its multi-user.target.
-    pub services: Vec<UnitName>,
+    pub services: Vec<ServiceSpec>,
     /// The sealed values that it is started with.
     #[serde(default)]
     pub secrets: Vec<SecretSpec>,
@@ -107,8 +108,8 @@ pub struct InstanceSpec {
     pub limits: Limits,
     /// Its system extensions, lowest layer first.
     pub sysext: Vec<ExtensionName>,
-    /// The units from its repository.
-    pub services: Vec<UnitName>,
+    /// The units from its repository, and what each is started with.
+    pub services: Vec<ServiceSpec>,
     /// The sealed values of its commit that it is started with.
     #[serde(default)]
     pub secrets: Vec<SecretSpec>,
@@ -118,10 +119,30 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
-    /// The same with what can be had of `wanted` without a restart.
+    /// The same with what of `wanted` is nothing that is shown inside: it counts at once.
     #[must_use]
     pub fn hot(&self, wanted: &Self) -> Self {
         Self { limits: wanted.limits.clone(), depends_on: wanted.depends_on.clone(), ..self.clone() }
+    }
+
+    /// Whether what runs `running` can become this without being started anew: what is shown to it and what it may use may
+    /// be others, but for the ground that it stands on.
+    #[must_use]
+    pub fn stands_on_the_same(&self, running: &Self) -> bool {
+        let Self { revision, limits, depends_on, services, secrets, .. } = self.clone();
+        Self { revision, limits, depends_on, services, secrets, ..running.clone() } == *self
+    }
+
+    /// The services that run with something else than what this has for them.
+    pub fn changed_services<'a>(&'a self, running: &'a Self) -> impl Iterator<Item = &'a ServiceSpec> {
+        self.services.iter().filter(|wanted| {
+            running.services.iter().any(|runs| runs.unit == wanted.unit && runs.digest != wanted.digest)
+        })
+    }
+
+    /// The units of this that `other` does not have.
+    pub fn services_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a UnitName> {
+        self.services.iter().map(|own| &own.unit).filter(|unit| other.services.iter().all(|have| have.unit != **unit))
     }
 }
 

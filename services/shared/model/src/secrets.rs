@@ -79,7 +79,7 @@ checked_text!(
 );
 
 checked_text!(
-    /// The SHA-256 of a sealed value: tells that it is another one, and nothing else.
+    /// A SHA-256: tells that something, as a sealed value, is another one, and nothing else.
     Digest,
     "a digest",
     "64 hexadecimal digits",
@@ -130,7 +130,20 @@ impl Sealed {
     /// What tells it from another.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest(Sha256::digest(&self.0).iter().map(|byte| format!("{byte:02x}")).collect())
+        Digest::of(Sha256::new_with_prefix(&self.0))
+    }
+}
+
+impl Digest {
+    /// What was hashed.
+    pub(crate) fn of(hash: Sha256) -> Self {
+        Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// In the place of one that nobody knows: zeros, which no content has.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("0".repeat(64))
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
     policy::{PolicyFile, PolicyName},
     registry::{self, Registration, Registry},
     request,
-    secrets::{self, SealedSecrets},
+    secrets::{self, SealedSecrets, SecretSpec},
+    services::{self, Service},
     signer::{self, Signer, SignerName, Trust},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,16 @@ pub trait Tree {
 
     /// Whether there is such a file.
     fn has(&self, path: &str) -> bool;
+
+    /// Shows each file at or below `path`, in the order of their paths: whether it may be executed, and what it holds. Nothing
+    /// is shown if there is nothing.
+    ///
+    /// # Errors
+    /// Why not all of them can be shown: one is a link, or they hold more than `most` bytes.
+    fn each(&self, path: &str, most: usize, see: &mut dyn FnMut(&str, bool, &[u8])) -> Result<(), String> {
+        let _ = (most, see);
+        Err(format!("nobody looks for files below {path} here"))
+    }
 }
 
 /// What a tenant's repository asks for.
@@ -40,6 +51,8 @@ pub struct Request {
     pub config: Option<Document<Config>>,
     /// secrets/sealed-secrets.yaml, if there is one.
     pub secrets: Option<Document<SealedSecrets>>,
+    /// What each of its services is started with.
+    pub services: Vec<Service>,
 }
 
 impl Request {
@@ -79,7 +92,13 @@ impl Request {
         if let Some(manifest) = &manifest {
             faults.extend(request::check(manifest, config.as_ref(), tree));
         }
-        (manifest.map(|manifest| Self { manifest, config, secrets }), diagnostic::in_order(faults))
+        let request = manifest.map(|manifest| {
+            let sealed: Vec<SecretSpec> =
+                secrets.iter().flat_map(|file| &file.content.secrets).map(Into::into).collect();
+            let services = services::read(tree, &distinct(&manifest.content.services.systemd), &sealed);
+            Self { manifest, config, secrets, services }
+        });
+        (request, diagnostic::in_order(faults))
     }
 
     /// How its new commits are noticed.
@@ -264,6 +283,12 @@ fn read_config(
             None
         }
     }
+}
+
+/// Each once, where it stands first.
+pub(crate) fn distinct<T: Clone + Ord>(items: &[T]) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 /// `repository:path`, or the path alone of a work tree that has no name.

@@ -2,17 +2,18 @@
 //! it needs, and why each is taken.
 
 use model::{
-    DesiredTenant, ExtensionSpec, InstanceSpec, NetworkSpec, StorageSpec,
+    DesiredTenant, ExtensionSpec, InstanceSpec, NetworkSpec, StorageSpec, UnitName,
     archive::Manifest,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
 };
 
+mod change;
 mod removal;
 mod words;
 
+use change::Change;
 pub use removal::plan_removal;
-use words::commit;
 
 /// How much a step disturbs the tenant.
 pub use model::config::Class;
@@ -30,8 +31,10 @@ pub enum Action {
     RemoveNetwork,
     /// Make the layers match.
     EnsureExtensions(ExtensionSpec),
-    /// Write down what the next start runs; apply limits to what runs.
+    /// Write down what the next start runs, and show it to what runs: limits, configuration, secrets, services that come or go.
     EnsureInstance(InstanceSpec),
+    /// Start services of the instance anew, with what was written down.
+    RestartServices(Vec<UnitName>),
     /// Start the instance.
     Start,
     /// Stop and start the instance.
@@ -204,24 +207,28 @@ fn extensions(steps: &mut Vec<Step>, desired: &DesiredTenant, picture: &Picture<
 
 fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>, new_root: bool) {
     let up = picture.instance.filter(|instance| is_up(instance) && !new_root);
-    let change = up.and_then(|instance| change(instance.running.as_ref(), wanted));
+    let change = up.map(|instance| Change::between(instance.running.as_ref(), wanted, instance.state));
+    let Change { restart, hot, services } = change.unwrap_or_default();
     let written = picture.instance.is_some_and(|instance| instance.spec == *wanted);
-    if !written || matches!(change, Some((Class::Hot, _))) {
-        let (class, why) = change.clone().unwrap_or((Class::Hot, "it is not written down yet".to_owned()));
+    if !written || hot.is_some() {
+        let class = if restart.is_some() { Class::Restart } else { Class::Hot };
+        let why = restart.clone().or(hot).unwrap_or_else(|| "it is not written down yet".to_owned());
         steps.push(Step { action: Action::EnsureInstance(wanted.clone()), class, why });
     }
-    match (up, change) {
-        (Some(_), Some((class @ (Class::Restart | Class::Reprovision), why))) => {
-            steps.push(Step { action: Action::Restart, class, why });
-        }
-        (Some(instance), _) if instance.state == InstanceState::Deactivating => {
+    if !services.is_empty() {
+        let why = words::restarted(services.len()).to_owned();
+        steps.push(Step { action: Action::RestartServices(services), class: Class::Restart, why });
+    }
+    match (up, restart) {
+        (Some(_), Some(why)) => steps.push(Step { action: Action::Restart, class: Class::Restart, why }),
+        (Some(instance), None) if instance.state == InstanceState::Deactivating => {
             steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is about to end".to_owned() });
         }
         // Starting one that is on its way up waits for it.
-        (Some(instance), _) if instance.state == InstanceState::Activating => {
+        (Some(instance), None) if instance.state == InstanceState::Activating => {
             steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is not ready yet".to_owned() });
         }
-        (Some(_), _) => {}
+        (Some(_), None) => {}
         (None, _) => {
             let class = if new_root { Class::Reprovision } else { Class::Hot };
             let why = match picture.instance.map(|instance| instance.state) {
@@ -232,30 +239,6 @@ fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>,
             steps.push(Step { action: Action::Start, class, why: why.to_owned() });
         }
     }
-}
-
-/// What has to happen to something that runs `running` so that it runs `wanted`, and why.
-fn change(running: Option<&InstanceSpec>, wanted: &InstanceSpec) -> Option<(Class, String)> {
-    let Some(running) = running else {
-        return Some((Class::Restart, "it is not known what runs".to_owned()));
-    };
-    if running == wanted {
-        return None;
-    }
-    if running.hot(wanted) == *wanted {
-        let why = if running.limits == wanted.limits { "what it waits for changes" } else { "only its limits change" };
-        return Some((Class::Hot, why.to_owned()));
-    }
-    let reasons = [
-        (running.revision != wanted.revision, format!("the configuration changes to {}", commit(&wanted.revision))),
-        (running.services != wanted.services, "its services change".to_owned()),
-        (running.secrets != wanted.secrets, words::secrets(&running.secrets, &wanted.secrets)),
-        (running.sysext != wanted.sysext, "its extensions change".to_owned()),
-        (running.image != wanted.image, "its image changes".to_owned()),
-    ];
-    let why: Vec<String> = reasons.into_iter().filter(|(changed, _)| *changed).map(|(_, why)| why).collect();
-    let why = if why.is_empty() { "its identity changes".to_owned() } else { why.join(", ") };
-    Some((Class::Restart, why))
 }
 
 impl Plan {
@@ -331,7 +314,7 @@ impl Action {
             Self::Stop => (Stage::End, 0),
             Self::EnsureStorage(_) | Self::EnsureExtensions(_) | Self::EnsureInstance(_) => (Stage::Ground, 0),
             Self::EnsureNetwork(_) | Self::RemoveNetwork => (Stage::Ground, 1),
-            Self::Start | Self::Restart => (Stage::Begin, 0),
+            Self::Start | Self::Restart | Self::RestartServices(_) => (Stage::Begin, 0),
             Self::Archive(_) => (Stage::Save, 0),
             Self::RemoveExtensions | Self::RemoveStorage => (Stage::Clear, 0),
             Self::RemoveInstance => (Stage::Forget, 0),
@@ -347,7 +330,12 @@ impl Action {
             Self::EnsureStorage(_) | Self::Archive(_) | Self::RemoveStorage => Part::Storage,
             Self::EnsureNetwork(_) | Self::RemoveNetwork => Part::Network,
             Self::EnsureExtensions(_) | Self::RemoveExtensions => Part::Extensions,
-            Self::EnsureInstance(_) | Self::Start | Self::Restart | Self::Stop | Self::RemoveInstance => Part::Instance,
+            Self::EnsureInstance(_)
+            | Self::RestartServices(_)
+            | Self::Start
+            | Self::Restart
+            | Self::Stop
+            | Self::RemoveInstance => Part::Instance,
         }
     }
 }

@@ -53,7 +53,7 @@ mod tests {
         let slot = Slot::new(7).unwrap();
         let mut running = ObservedTenant::absent();
         world::converge(&mut running, &world::desired("web", 'a'));
-        let next = world::desired("web", 'b');
+        let next = DesiredTenant { sysext: vec!["tools".parse().unwrap()], ..world::desired("web", 'b') };
         let other = DesiredTenant { image: "fedora".parse().unwrap(), ..next.clone() };
         let says = |most: &str, desired: &DesiredTenant, observed: &ObservedTenant| {
             let files = Files(format!("version: \"1.0\"\nstrategy:\n  most: {most}\n"));
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!((fault.origin.as_str(), fault.line), ("web:.gitops/config.yaml", 3));
         assert!(fault.message.contains("class restart") && fault.message.contains("at most hot"), "{}", fault.message);
         assert!(says("restart", &other, &running).unwrap().message.contains("class re-provision"));
-        for (most, desired) in [("restart", &next), ("re-provision", &other), ("hot", &world::desired("web", 'a'))] {
+        for (most, desired) in [("restart", &next), ("re-provision", &other), ("hot", &world::desired("web", 'b'))] {
             assert_eq!(says(most, desired, &running), None, "{most}");
         }
         assert_eq!(says("hot", &next, &ObservedTenant::absent()), None, "a first commit disturbs nobody");

@@ -2,7 +2,7 @@
 
 use crate::plan::{Action, Class, Plan, Step, plan, plan_absence, plan_removal};
 use model::{
-    DesiredTenant, Limits, Size,
+    DesiredTenant, InstanceSpec, Limits, ServiceSpec, Size, UnitName,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
     secrets::SecretSpec,
@@ -40,7 +40,10 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
         proptest::option::of(1u64..3),
         proptest::collection::vec(any_forward, 0..2),
         proptest::sample::subsequence(vec!["tools", "trace"], 0..=2),
-        proptest::sample::subsequence(vec!["a.service", "b.service"], 0..=2),
+        proptest::sample::subsequence(
+            vec![("a.service", 'a'), ("a.service", 'b'), ("b.service", 'a'), ("c.service", 'a')],
+            0..=3,
+        ),
         proptest::collection::vec(proptest::sample::select(vec![('t', 'a'), ('t', 'b'), ('u', 'a')]), 0..2),
     )
         .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets)| DesiredTenant {
@@ -49,10 +52,23 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
             limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
             forwards,
             sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
-            services: services.iter().map(|name| name.parse().unwrap()).collect(),
+            services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
             secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
             ..desired("web", digit)
         })
+}
+
+fn each_once(services: impl Iterator<Item = ServiceSpec>) -> Vec<ServiceSpec> {
+    services.fold(Vec::new(), |mut each, service| {
+        if each.iter().all(|had: &ServiceSpec| had.unit != service.unit) {
+            each.push(service);
+        }
+        each
+    })
+}
+
+fn service(unit: &str, digit: char) -> ServiceSpec {
+    ServiceSpec { unit: unit.parse().unwrap(), digest: digit.to_string().repeat(64).parse().unwrap() }
 }
 
 fn secret(name: char, digit: char) -> SecretSpec {
@@ -163,11 +179,30 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             let instance = known(&mut world.instance);
             let (state, running) =
                 instance.take().map_or((InstanceState::Inactive, None), |held| (held.state, held.running));
-            let running = running.map(|running| {
-                let hot = running.hot(spec);
-                if hot == *spec { hot } else { running }
+            let running = running.map(|running: InstanceSpec| {
+                let limited = running.hot(spec);
+                match () {
+                    () if limited == *spec => limited,
+                    // What comes is started and what goes stopped; what changes goes on as it was.
+                    () if spec.stands_on_the_same(&running) && state == InstanceState::Active => InstanceSpec {
+                        services: spec.services.iter().map(|wanted| of_unit(&running, wanted).clone()).collect(),
+                        ..spec.clone()
+                    },
+                    () => running,
+                }
             });
             *instance = Some(ObservedInstance { generation: 2, spec: spec.clone(), state, running });
+        }
+        Action::RestartServices(units) => {
+            let instance = known(&mut world.instance).as_mut().expect("restarting something");
+            assert_eq!(instance.state, InstanceState::Active, "restarted in something that is not up");
+            let running = instance.running.as_mut().expect("restarting something known");
+            for unit in units {
+                let wanted = instance.spec.services.iter().find(|service| service.unit == *unit).expect("a service");
+                let runs = running.services.iter_mut().find(|service| service.unit == *unit).expect("one that runs");
+                assert_ne!(runs, wanted, "restarted without a reason");
+                *runs = wanted.clone();
+            }
         }
         Action::Start | Action::Restart => {
             assert!(
@@ -183,6 +218,11 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             instance.state = InstanceState::Active;
         }
     }
+}
+
+/// What runs of the unit that is wanted like this.
+fn of_unit<'a>(running: &'a InstanceSpec, wanted: &'a ServiceSpec) -> &'a ServiceSpec {
+    running.services.iter().find(|service| service.unit == wanted.unit).unwrap_or(wanted)
 }
 
 pub(crate) fn converge(world: &mut ObservedTenant, desired: &DesiredTenant) {
@@ -326,7 +366,27 @@ proptest! {
     }
 
     #[test]
-    fn only_limits_and_forwards_are_hot(a in any_desired(), memory in 5u64..9) {
+    fn a_running_tenant_is_disturbed_no_more_than_it_needs(a in any_desired(), b in any_desired()) {
+        let (a, b) = (DesiredTenant { enabled: true, ..a }, DesiredTenant { enabled: true, ..b });
+        let mut world = ObservedTenant::absent();
+        converge(&mut world, &a);
+        let plan = plan(&b, slot(), &world);
+        let does = |wanted: fn(&Action) -> bool| plan.steps.iter().any(|step| wanted(&step.action));
+        let restarts = does(|action| matches!(action, Action::Restart | Action::Stop));
+        prop_assert_eq!(restarts, a.image != b.image || a.sysext != b.sysext, "{:?}", plan);
+        let running = a.instance(slot());
+        let changed: Vec<UnitName> = b.instance(slot()).changed_services(&running).map(|service| service.unit.clone()).collect();
+        let restarted = plan.steps.iter().filter_map(|step| {
+            if let Action::RestartServices(units) = &step.action { Some(units.clone()) } else { None }
+        });
+        let restarted: Vec<UnitName> = restarted.flatten().collect();
+        prop_assert_eq!(&restarted, if restarts { &[] } else { &changed[..] });
+        let class = if a.image != b.image { Class::Reprovision } else if restarts || !changed.is_empty() { Class::Restart } else { Class::Hot };
+        prop_assert_eq!(hardest(&plan), class, "{:?}", plan);
+    }
+
+    #[test]
+    fn only_limits_and_forwards_are_one_step(a in any_desired(), memory in 5u64..9) {
         let a = DesiredTenant { enabled: true, ..a };
         let mut world = ObservedTenant::absent();
         converge(&mut world, &a);
@@ -347,14 +407,22 @@ fn a_plan_reads_as_a_person_would_say_it() {
     let mut text = vec!["# a new tenant".to_owned()];
     text.extend(plan(&first, slot(), &world).lines());
     converge(&mut world, &first);
-    text.push("# a commit".to_owned());
-    text.extend(
-        plan(&DesiredTenant { services: vec!["a.service".parse().unwrap()], ..desired("web", 'b') }, slot(), &world)
-            .lines(),
-    );
-    text.push("# another secret".to_owned());
-    let sealed = DesiredTenant { secrets: vec![secret('t', 'a')], ..desired("web", 'b') };
-    text.extend(plan(&sealed, slot(), &world).lines());
+    let second =
+        DesiredTenant { services: vec![service("a.service", 'a'), service("b.service", 'a')], ..desired("web", 'b') };
+    text.push("# a commit with two services".to_owned());
+    text.extend(plan(&second, slot(), &world).lines());
+    converge(&mut world, &second);
+    text.push("# another unit, one less, and another secret".to_owned());
+    let third = DesiredTenant {
+        services: vec![service("a.service", 'b')],
+        secrets: vec![secret('t', 'a')],
+        ..desired("web", 'c')
+    };
+    text.extend(plan(&third, slot(), &world).lines());
+    text.push("# another file".to_owned());
+    text.extend(plan(&DesiredTenant { revision: third.revision.clone(), ..second.clone() }, slot(), &world).lines());
+    text.push("# an extension".to_owned());
+    text.extend(plan(&DesiredTenant { sysext: vec!["tools".parse().unwrap()], ..third }, slot(), &world).lines());
     text.push("# another image".to_owned());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
     text.push("# disabled".to_owned());

@@ -11,6 +11,7 @@ pub(super) struct Container<'a> {
     pub(super) tenant: &'a TenantName,
     pub(super) spec: &'a InstanceSpec,
     pub(super) root: &'a Path,
+    /// The checkout as the tenant sees it: whoever owns it on the host, it is root's in the tenant.
     pub(super) checkout: &'a Path,
     pub(super) data: &'a Path,
     pub(super) units: &'a Path,
@@ -35,10 +36,9 @@ impl Container<'_> {
             format!("--private-users={}:{}", spec.uids.first, spec.uids.count),
             "--private-users-ownership=map".into(),
             format!("--network-bridge={}", spec.bridge),
-            // Whoever owns the checkout on the host, it is root's in the tenant.
-            bind_read_only(self.checkout, "/srv/config", ":rootidmap"),
+            bind_read_only(self.checkout, super::CONFIG, ""),
             format!("--bind={}:/srv/data:idmap", escaped(self.data)),
-            bind_read_only(self.units, "/run/systemd/system", ":rootidmap"),
+            bind_read_only(self.units, super::UNITS, ":rootidmap"),
         ];
         if let Some(guest) = self.guest {
             arguments.push(format!("--bind={}:/run/bitbuilder", escaped(guest)));
@@ -47,6 +47,10 @@ impl Container<'_> {
             arguments.push(bind_read_only(usr, "/usr", ""));
         }
         arguments.extend(self.secrets.iter().map(Handed::argument));
+        if self.secrets.is_empty() {
+            // So that there is a place for secrets that come later.
+            arguments.push(format!("--set-credential=bitbuilder.tenant:{tenant}"));
+        }
         // The host's resolver listens where a tenant does not reach; its servers are reached through the bridge.
         let rest = ["--resolv-conf=copy-uplink", "--timezone=off", "--link-journal=no", "--boot", "--notify-ready=yes"];
         arguments.extend(rest.map(str::to_owned));
@@ -78,7 +82,7 @@ mod tests {
             tenant,
             spec,
             root: &paths.tenant_root(tenant),
-            checkout: &scratch.join("config"),
+            checkout: &scratch.join("shown"),
             data: &paths.data(tenant),
             units: &scratch.join("units"),
             guest: extended.then_some(&guest),
@@ -99,7 +103,7 @@ mod tests {
             address: slot.address(),
             limits: Limits::default(),
             sysext: Vec::new(),
-            services: vec!["hello.service".parse().unwrap()],
+            services: Vec::new(),
             secrets: Vec::new(),
             depends_on: Vec::new(),
         }
@@ -117,11 +121,12 @@ mod tests {
 --private-users=1073741824:65536
 --private-users-ownership=map
 --network-bridge=bb-9e3779b1
---bind-ro=/var/lib/tenants/web/runtime/config:/srv/config:rootidmap
+--bind-ro=/var/lib/tenants/web/runtime/shown:/srv/config
 --bind=/var/lib/tenants/web/data:/srv/data:idmap
 --bind-ro=/var/lib/tenants/web/runtime/units:/run/systemd/system:rootidmap
 --bind=/run/bitbuilder/guest/web:/run/bitbuilder
 --bind-ro=/var/lib/tenants/web/runtime/layers/usr:/usr
+--set-credential=bitbuilder.tenant:web
 --resolv-conf=copy-uplink
 --timezone=off
 --link-journal=no

@@ -2,7 +2,7 @@
 //! its layers can (mount_setattr(2)), and then the overlay is made of them.
 
 use super::{RunError, pinned};
-use host::{command::Command, files::FileError};
+use host::files::FileError;
 use model::identity::UidRange;
 use nix::mount::{MsFlags, mount};
 use std::{
@@ -56,7 +56,7 @@ pub(super) async fn compose(
     let mut mapped = Vec::new();
     for (number, layer) in std::iter::once(base.as_path()).chain(extensions.iter().map(PathBuf::as_path)).enumerate() {
         let point = point(&number.to_string())?;
-        map(layer, &point, uids).await?;
+        super::map(layer, &point, [(0, uids.first, uids.count); 2], "").await?;
         mapped.push(point);
     }
     let usr = point("usr")?;
@@ -64,14 +64,6 @@ pub(super) async fn compose(
     mount(Some("usr"), &usr, Some("overlay"), flags, Some(options(&mapped).as_str()))
         .map_err(|cause| RunError::Mount(usr.clone(), cause))?;
     Ok(usr)
-}
-
-/// Binds `layer` to `point` so that the owner 0 of its files is the first of the tenant's uids.
-async fn map(layer: &Path, point: &Path, uids: UidRange) -> Result<(), RunError> {
-    let UidRange { first, count } = uids;
-    let options = format!("X-mount.idmap=u:0:{first}:{count} g:0:{first}:{count}");
-    let mount = Command::new("mount").args(["--bind", "-o", &options, "--"]).args([layer, point]);
-    mount.run().await.map(drop).map_err(|cause| RunError::Map(layer.to_owned(), Box::new(cause)))
 }
 
 /// What overlayfs is told: the uppermost layer first. The paths are ours and hold none of its separators.

@@ -46,6 +46,9 @@ pub enum SecretError {
     Kernel(&'static str, #[source] io::Error),
 }
 
+/// What was sealed; forgotten when it is dropped.
+pub(super) type Value = zeroize::Zeroizing<Vec<u8>>;
+
 /// A secret that waits in a pipe.
 #[derive(Debug)]
 pub(super) struct Handed {
@@ -67,6 +70,21 @@ pub(super) async fn hand_over(
     wanted: &[SecretSpec],
     checkout: &Path,
 ) -> Result<Vec<Handed>, SecretError> {
+    let opened = open(services, tenant, wanted, checkout).await?;
+    let handed = opened.into_iter().map(|(name, value)| {
+        let pipe = piped(&value).map_err(|cause| SecretError::Kernel("fill a pipe", cause))?;
+        Ok(Handed { name, pipe })
+    });
+    handed.collect()
+}
+
+/// The values of the secrets that the commit in `checkout` holds, which must be those of `wanted`.
+pub(super) async fn open(
+    services: &Client,
+    tenant: &TenantName,
+    wanted: &[SecretSpec],
+    checkout: &Path,
+) -> Result<Vec<(SecretName, Value)>, SecretError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -74,14 +92,12 @@ pub(super) async fn hand_over(
     let kernel = |action| move |cause: Errno| SecretError::Kernel(action, cause.into());
     // Until this process becomes another one, which has its own rules.
     prctl::set_dumpable(false).map_err(kernel("turn core dumps off"))?;
-    let opened = open(&services.waiting(PATIENCE), &Open { tenant: tenant.clone(), secrets }).await?;
-    let handed = wanted.iter().map(|SecretSpec { name, .. }| {
+    let opened = ask(&services.waiting(PATIENCE), &Open { tenant: tenant.clone(), secrets }).await?;
+    let values = wanted.iter().map(|SecretSpec { name, .. }| {
         let value = opened.iter().find(|opened| opened.name == *name).and_then(|opened| opened.value.bytes());
-        let value = value.ok_or_else(|| SecretError::Missing(name.clone()))?;
-        let pipe = piped(&value).map_err(|cause| SecretError::Kernel("fill a pipe", cause))?;
-        Ok(Handed { name: name.clone(), pipe })
+        Ok((name.clone(), value.ok_or_else(|| SecretError::Missing(name.clone()))?))
     });
-    handed.collect()
+    values.collect()
 }
 
 /// What the checkout holds sealed: of another commit's content nothing is opened.
@@ -92,7 +108,7 @@ fn sealed(tenant: &TenantName, wanted: &[SecretSpec], checkout: &Path) -> Result
     if found == wanted { Ok(secrets) } else { Err(SecretError::NotAdmitted) }
 }
 
-async fn open(services: &Client, asked: &Open) -> Result<Vec<interfaces::secret::OpenedSecret>, SecretError> {
+async fn ask(services: &Client, asked: &Open) -> Result<Vec<interfaces::secret::OpenedSecret>, SecretError> {
     let mut attempt = 1;
     loop {
         match services.call(asked).await {

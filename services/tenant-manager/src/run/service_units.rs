@@ -8,7 +8,11 @@ use model::UnitName;
 use std::{fs, io, os::unix::fs::symlink, path::Path};
 
 /// Fills `directory`, which is created.
-pub(super) fn assemble(checkout: &Path, services: &[UnitName], directory: &Path) -> Result<(), RunError> {
+pub(super) fn assemble<'a>(
+    checkout: &Path,
+    services: impl IntoIterator<Item = &'a UnitName>,
+    directory: &Path,
+) -> Result<(), RunError> {
     for unit in services {
         let shipped = repository_units::read(checkout, unit)?;
         write(directory, &shipped).map_err(FileError::new("write units in", directory))?;

@@ -2,8 +2,14 @@
 //! hostile repository configures is run, and nothing that it lacks is fetched.
 
 use host::command::{Command, CommandError};
-use model::{Revision, config, document::LARGEST_DOCUMENT, manifest, tree::Tree};
+use model::{
+    Revision, config,
+    document::LARGEST_DOCUMENT,
+    manifest, secrets,
+    tree::{Request, Tree},
+};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
@@ -30,7 +36,15 @@ pub(crate) enum GitError {
 pub(super) struct Files {
     contents: BTreeMap<String, Result<Vec<u8>, String>>,
     regular: BTreeSet<String>,
+    executable: BTreeSet<String>,
+    /// What was read with everything below it.
+    whole: BTreeSet<String>,
+    /// What somebody wanted to be read with everything below it, and was not.
+    missed: RefCell<BTreeSet<String>>,
 }
+
+/// More files than this count as changed with each commit, as on a host.
+const MOST_FILES: usize = 1024;
 
 impl Tree for Files {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
@@ -40,38 +54,87 @@ impl Tree for Files {
     fn has(&self, path: &str) -> bool {
         self.regular.contains(path)
     }
+
+    fn each(&self, path: &str, most: usize, see: &mut dyn FnMut(&str, bool, &[u8])) -> Result<(), String> {
+        if !self.whole.iter().any(|whole| is_at_or_below(path, whole)) {
+            self.missed.borrow_mut().insert(path.to_owned());
+            return Err("it was not read".to_owned());
+        }
+        let mut left = most;
+        let mut found: Vec<_> = self.contents.iter().filter(|(own, _)| is_at_or_below(own, path)).collect();
+        found.sort_by(|(one, _), (other, _)| one.split('/').cmp(other.split('/')));
+        for (own, content) in found {
+            let content = content.as_ref().map_err(Clone::clone)?;
+            left = left.checked_sub(content.len()).ok_or("the files are too large")?;
+            see(own, self.executable.contains(own), content);
+        }
+        Ok(())
+    }
+}
+
+fn is_at_or_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads what matters of the commit that `revision` names in the repository at `path`.
 pub(super) async fn commit(path: &Path, revision: &str) -> Result<(Files, Revision), GitError> {
-    let failed = |action, what: &str| {
-        let what = what.to_owned();
-        move |cause| GitError::Command { action, what, cause }
-    };
     let named = format!("{revision}^{{commit}}");
     let said = git(path).args(["rev-parse", "--verify", "--quiet", "--end-of-options", &named]).run().await;
     let said = said.map_err(failed("find the commit", revision))?;
     let revision: Revision = said.trim().parse().map_err(|_| GitError::NoCommit(revision.to_owned()))?;
-    let list = git(path).args(["ls-tree", "-r", "-l", "-z", "--full-tree", revision.as_str(), "--"]);
-    let listed = list.args([manifest::PATH, config::PATH, "units", "scripts"]).run().await;
-    let listed = listed.map_err(failed("list the files of", revision.as_str()))?;
     let mut files = Files::default();
-    for entry in listed.split('\0').filter_map(Entry::parse) {
-        if entry.is_regular {
-            files.regular.insert(entry.path.to_owned());
-        }
-        if [manifest::PATH, config::PATH].contains(&entry.path) {
+    let documents = [manifest::PATH, config::PATH, secrets::PATH];
+    files.read_below(path, &revision, &[&documents[..], &["units"]].concat()).await?;
+    files.whole.insert("units".to_owned());
+    let scripts = list(path, &revision, &["scripts"]).await?;
+    files
+        .regular
+        .extend(scripts.split('\0').filter_map(Entry::parse).filter(|e| e.is_regular).map(|e| e.path.to_owned()));
+    // What is read with these shows what else is needed; what is wrong with it is said by who asks next.
+    drop(Request::examine("", &files));
+    let missed = files.missed.take();
+    files.read_below(path, &revision, &missed.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    files.whole.extend(missed);
+    Ok((files, revision))
+}
+
+fn failed(action: &'static str, what: &str) -> impl FnOnce(CommandError) -> GitError + use<> {
+    let what = what.to_owned();
+    move |cause| GitError::Command { action, what, cause }
+}
+
+/// What a commit has at or below these paths.
+async fn list(path: &Path, revision: &Revision, below: &[&str]) -> Result<String, GitError> {
+    if below.is_empty() {
+        return Ok(String::new());
+    }
+    let list =
+        git(path).args(["--literal-pathspecs", "ls-tree", "-r", "-l", "-z", "--full-tree", revision.as_str(), "--"]);
+    list.args(below).run().await.map_err(failed("list the files of", revision.as_str()))
+}
+
+impl Files {
+    async fn read_below(&mut self, path: &Path, revision: &Revision, below: &[&str]) -> Result<(), GitError> {
+        let listed = list(path, revision, below).await?;
+        for entry in listed.split('\0').filter_map(Entry::parse) {
+            if entry.is_regular {
+                self.regular.insert(entry.path.to_owned());
+            }
+            if entry.mode == "100755" {
+                self.executable.insert(entry.path.to_owned());
+            }
             let content = match entry.refusal() {
                 Some(refusal) => Err(refusal),
+                None if self.contents.len() >= MOST_FILES => Err("there are too many files".to_owned()),
                 None => {
                     let blob = git(path).args(["cat-file", "blob", entry.object]).bytes().await;
                     Ok(blob.map_err(failed("read", entry.path))?)
                 }
             };
-            files.contents.insert(entry.path.to_owned(), content);
+            self.contents.insert(entry.path.to_owned(), content);
         }
+        Ok(())
     }
-    Ok((files, revision))
 }
 
 /// Git in a repository that somebody hostile may have configured: objects are read as they are and none is fetched.

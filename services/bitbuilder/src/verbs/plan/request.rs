@@ -27,11 +27,13 @@ impl Asked {
             let bytes = tree.read(path).map_err(|reason| fault(&reason))?;
             bytes.map(String::from_utf8).transpose().map_err(|cause| fault(&cause.to_string()))
         };
+        let commit = revision.clone().unwrap_or_else(Revision::unborn);
         let sent = Sent {
             metadata: text(manifest::PATH)?.unwrap_or_default(),
             config: text(config::PATH)?,
             secrets: text(secrets::PATH)?,
             files: named(&request).into_iter().filter(|path| tree.has(path)).collect(),
+            services: Some(request.services.iter().map(|service| service.spec(&commit)).collect()),
             revision: revision.clone(),
         };
         Ok(Self { tenant, revision, request, sent })

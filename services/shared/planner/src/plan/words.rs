@@ -2,7 +2,7 @@
 
 use super::{Action, Part, Step};
 use model::{
-    Revision,
+    Revision, UnitName,
     secrets::{SecretName, SecretSpec},
 };
 use std::{collections::BTreeSet, fmt};
@@ -12,15 +12,36 @@ pub(super) fn commit(revision: &Revision) -> String {
     if revision.is_unborn() { "the commit to come".to_owned() } else { format!("commit {}", revision.short()) }
 }
 
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What becomes of these services, if there are any.
+pub(super) fn services(units: &[UnitName], one: &str, many: &str) -> Option<String> {
+    match units {
+        [] => None,
+        [unit] => Some(format!("{unit} {one}")),
+        units => Some(format!("{} {many}", list(units))),
+    }
+}
+
+/// Why services are started anew.
+pub(super) fn restarted(count: usize) -> &'static str {
+    match count {
+        1 => "its unit, or what that names, changes",
+        _ => "their units, or what those name, change",
+    }
+}
+
 /// Which of a tenant's secrets are others than before.
 pub(super) fn secrets(before: &[SecretSpec], after: &[SecretSpec]) -> String {
     let of_both = before.iter().chain(after);
     let changed = of_both.filter(|secret| !(before.contains(secret) && after.contains(secret)));
     let names: BTreeSet<&SecretName> = changed.map(|secret| &secret.name).collect();
-    match names.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice() {
+    match names.into_iter().collect::<Vec<_>>().as_slice() {
         [] => "its secrets are in another order".to_owned(),
         [name] => format!("the secret {name} changes"),
-        names => format!("the secrets {} change", names.join(", ")),
+        names => format!("the secrets {} change", list(names)),
     }
 }
 
@@ -54,6 +75,7 @@ impl fmt::Display for Action {
                 write!(f, "ensure extensions {}", names.join(", "))
             }
             Self::EnsureInstance(spec) => write!(f, "write down {}", commit(&spec.revision)),
+            Self::RestartServices(units) => write!(f, "restart {}", list(units)),
             Self::Start => f.write_str("start"),
             Self::Restart => f.write_str("restart"),
             Self::Archive(manifest) => write!(f, "archive its data as {}", manifest.file_name()),
