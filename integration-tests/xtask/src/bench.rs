@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures on a host of its own, each beside a named peer that is measured in the same run.
 
 mod generator;
+mod hot;
 mod many;
 mod memory;
 mod plan;
@@ -22,8 +23,8 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, provision, varlink-call, idle-memory, plan, validate,
-    /// git-noop, git-sync-memory, reconcile-1000, generator-1000
+    /// Only figures whose names begin with this: push-ready, hot-change, restart-class, provision, varlink-call,
+    /// idle-memory, plan, validate, git-noop, git-sync-memory, reconcile-1000, generator-1000
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -56,11 +57,13 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 12] = [
     ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
     ("provision", provision::measure),
+    ("hot-change", hot::change),
+    ("restart-class", hot::restart),
     ("idle-memory", memory::measure),
     ("git-noop", many::looks),
     ("git-sync-memory", many::memory),

@@ -16,12 +16,18 @@ pub(super) fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     scene.bitbuilder(&["sync", "--wait"])?;
     scene.must("systemctl stop 'git-sync@*.timer'")?;
 
+    scene.must(
+        "cd $(mktemp -d) && mkdir -p usr/lib/extension-release.d && echo ID=_any >usr/lib/extension-release.d/extension-release.bench \
+         && mksquashfs . /var/lib/bitbuilder/images/sysext/bench.raw -quiet -no-progress -all-root",
+    )?;
     let (mut first, mut next, mut by_hand, mut again_by_hand) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (name, repository) in names.iter().zip(&repositories) {
         let forward = json!({ "network": { "forward": [{ "host": 8000 + first.len(), "tenant": 80 }] } });
         repository.commit("First", &[("metadata.json", &manifest(name, &[], &forward))])?;
         first.push(ready_after_sync(scene, name)?);
-        repository.commit("Second", &[("word", "x\n")])?;
+        // What only a restart of the whole tenant brings.
+        let layered = json!({ "extensions": { "sysext": ["bench"] } });
+        repository.commit("Second", &[("metadata.json", &manifest(name, &[], &layered))])?;
         next.push(ready_after_sync(scene, name)?);
         scene.must("btrfs --quiet subvolume snapshot /var/lib/machines/debian /var/lib/machines/by-hand")?;
         by_hand.push(until_ready(scene, BY_HAND, "by-hand")?);
