@@ -104,9 +104,9 @@ fn the_timer_alone_notices_a_push_and_a_tenant_that_leaves() -> Result<()> {
     let second = web.commit("Second", &[("word", "x")])?;
     scene.await_status(&format!("\"verified\":\"{second}\""))?;
     system.commit("Nobody", &[("tenants/registry.json", &integration_tests::registry(&[]))])?;
-    scene.await_status("\"state\":\"stopped\"")?;
+    scene.await_status("\"state\":\"leaving\"")?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
-    assert_eq!(scene.must("bitbuilder list")?, "");
+    scene.expect_state("web", "leaving")?;
     scene.must("test -d /var/lib/tenants/web/data && ! systemctl is-active --quiet git-sync@web.timer")?;
     Ok(())
 }

@@ -78,7 +78,8 @@ fn what_was_given_up_is_tried_again() -> Result<()> {
     scene.await_status(&format!("\"verified\":\"{first}\""))?;
 
     scene.must("rm /var/lib/tenants/web/data/ready")?;
-    let second = web.commit("Second", &[("word", "x\n")])?;
+    let again = format!("{unit}Environment=AGAIN=yes\n");
+    let second = web.commit("Second", &[("units/hello.service", &again)])?;
     // The verified commit would not hold now either: it is there again before it is started.
     let synced = scene.sync("web")?;
     assert!([1, 4].contains(&synced.code), "{}", synced.stdout);

@@ -21,7 +21,7 @@ findmnt --raw --noheadings --output=TARGET | grep -e tenants -e bitbuilder/ | so
 btrfs subvolume list / | awk '{print $NF}' | grep tenants | sort
 ip -oneline link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | sort
 nft --stateless list table inet bitbuilder
-getent passwd | grep bbg | sort; machinectl list --no-legend | awk '{print $1}'
+getent passwd | grep bbg | sort; machinectl list --no-legend | awk '{print $1}' | sort
 for at in /var/lib/tenants /var/lib/bitbuilder/{boot,boot/stopped,storage,network,extension,git} /run/bitbuilder/{instances,extensions} \
     /run/systemd/system.control /run/systemd/network /run/systemd/nspawn/unix-export /run/systemd/machines; do
     echo "$at:"; ls -A "$at" 2>/dev/null | grep -v -x -e stopped -e .digests.json | sort
@@ -57,7 +57,7 @@ fn same(now: &str, before: &str, when: &str) {
     let [more, less] = [(now, before), (before, now)].map(|(of, without)| {
         of.lines().filter(|line| !without.lines().any(|other| other == *line)).collect::<Vec<_>>()
     });
-    assert!(now == before, "{when}: there is more: {more:#?}, and less: {less:#?}");
+    assert!(now == before, "{when}: there is more: {more:#?}, and less: {less:#?}, of\n{now}\nand before\n{before}");
 }
 
 fn write(scene: &Scene, tenant: &str, word: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use integration_tests::{Registration, Scene, manifest, registry, service};
 use serde_json::json;
 use test_host::{Host, Output};
 
-const RELOADS: &str = "journalctl --quiet --boot --output=cat _PID=1 | grep -c 'Reloading' || true";
+const RELOADS: &str = "journalctl --quiet --boot --output=cat _PID=1 | grep -c 'Reloading finished' || true";
 
 /// Interval and jitter in effect.
 fn timer(scene: &Scene, repository: &str) -> Result<[String; 2]> {

@@ -195,7 +195,7 @@ impl Engine {
             let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
             self.nothing_left(&left)?;
         }
-        let proven = !changes && ledger.proven && ledger.verified.as_ref() == Some(target);
+        let proven = !changes && ledger.has_held();
         if target.enabled && !proven {
             self.verify(tenant, target).await?;
         }

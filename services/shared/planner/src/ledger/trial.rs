@@ -50,6 +50,13 @@ impl TenantLedger {
         };
     }
 
+    /// Whether the target was found to hold since it was last changed, be it that it still has to be confirmed.
+    #[must_use]
+    pub fn has_held(&self) -> bool {
+        let on_trial = self.trial.is_some_and(|trial| trial.until_usec.is_some());
+        self.proven && (on_trial || self.verified == self.target)
+    }
+
     /// The target holds at `now`. Returns whether it still has to be confirmed.
     pub(super) fn is_tried(&mut self, now_usec: u64) -> bool {
         if let Some(trial) = &mut self.trial {
