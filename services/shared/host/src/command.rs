@@ -5,7 +5,13 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use std::{ffi::OsStr, io, os::fd::OwnedFd, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    io,
+    os::fd::OwnedFd,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 use thiserror::Error;
 use tokio::{io::AsyncReadExt, process, time::timeout};
 
@@ -121,6 +127,30 @@ impl Command {
     pub fn output_into(mut self, descriptor: OwnedFd) -> Self {
         self.inner.stdout(Stdio::from(descriptor));
         self
+    }
+
+    /// Gives it a place of somebody else's to write all that it says to.
+    ///
+    /// # Errors
+    /// The place cannot be shared.
+    pub fn says_into(mut self, descriptor: OwnedFd) -> io::Result<Self> {
+        self.inner.stdout(Stdio::from(descriptor.try_clone()?)).stderr(Stdio::from(descriptor));
+        Ok(self)
+    }
+
+    /// Runs it to its end, whatever that is. What it says goes where it was told to, or nowhere.
+    ///
+    /// # Errors
+    /// It could not be started or took too long.
+    pub async fn ended(mut self) -> Result<ExitStatus, CommandError> {
+        let start = |program: &str, cause| CommandError::Start { program: program.to_owned(), cause };
+        let mut child = self.inner.spawn().map_err(|cause| start(&self.program, cause))?;
+        // What it writes to is at its end when it is.
+        drop(self.inner);
+        match timeout(self.patience, child.wait()).await {
+            Ok(ended) => ended.map_err(|cause| start(&self.program, cause)),
+            Err(_) => Err(CommandError::TimedOut { program: self.program, seconds: self.patience.as_secs() }),
+        }
     }
 
     /// Starts it and returns its output line by line; what it says to standard error is not kept.

@@ -7,6 +7,7 @@ use std::{
     fs, io,
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::Stdio,
+    time::Duration,
 };
 use thiserror::Error;
 use zbus::{
@@ -16,6 +17,7 @@ use zbus::{
 
 const BRIDGE: &str = "/usr/bin/systemd-stdio-bridge";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const SIGKILL: i32 = nix::libc::SIGKILL;
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 /// Why a command could not be run.
@@ -122,6 +124,32 @@ impl Inside {
     /// # Errors
     /// It cannot be run, or the service manager refused.
     pub async fn start(&self, user: &str, words: &[String], streams: Streams) -> Result<Running<'_>, InsideError> {
+        self.begin(user, words, streams, Vec::new()).await
+    }
+
+    /// The same for a program that is killed after this time, with all that it started when it has ended.
+    ///
+    /// # Errors
+    /// As [`Inside::start`].
+    pub async fn start_bounded(
+        &self,
+        user: &str,
+        words: &[String],
+        streams: Streams,
+        most: Duration,
+    ) -> Result<Running<'_>, InsideError> {
+        let most = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        let bounds = vec![("RuntimeMaxUSec", Value::from(most)), ("KillSignal", Value::from(SIGKILL))];
+        self.begin(user, words, streams, bounds).await
+    }
+
+    async fn begin(
+        &self,
+        user: &str,
+        words: &[String],
+        streams: Streams,
+        bounds: Vec<(&'static str, Value<'_>)>,
+    ) -> Result<Running<'_>, InsideError> {
         let unit = format!("bitbuilder-exec-{}.service", unique().map_err(InsideError::Bridge)?);
         let command = words.first().map(String::as_str).unwrap_or_default();
         // As it is: no variable in it is anybody's.
@@ -138,6 +166,7 @@ impl Inside {
             ("AddRef", Value::from(true)),
             ("CollectMode", Value::from("inactive-or-failed")),
         ];
+        properties.extend(bounds);
         match &streams {
             Streams::Apart(streams) => {
                 let names =

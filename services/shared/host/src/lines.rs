@@ -1,16 +1,17 @@
 //! The output of a program that goes on, line by line: each line bounded, the program killed when nobody reads any more.
 
-use std::io;
+use std::{io, os::fd::OwnedFd};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    net::unix::pipe,
     process::{Child, ChildStdout},
 };
 
 /// What a running program writes to standard output. Dropping it ends the program.
 #[derive(Debug)]
-pub struct Lines {
-    _child: Child,
-    output: BufReader<ChildStdout>,
+pub struct Lines<R = ChildStdout> {
+    _child: Option<Child>,
+    output: BufReader<R>,
     /// The line that has begun. Kept here, so that a call of `next` that is abandoned loses nothing.
     begun: Option<Vec<u8>>,
 }
@@ -18,9 +19,21 @@ pub struct Lines {
 impl Lines {
     pub(crate) fn of(mut child: Child) -> io::Result<Self> {
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self { _child: child, output: BufReader::new(output), begun: None })
+        Ok(Self { _child: Some(child), output: BufReader::new(output), begun: None })
     }
+}
 
+impl Lines<pipe::Receiver> {
+    /// What is written into a pipe by whoever has its other end.
+    ///
+    /// # Errors
+    /// It is no pipe.
+    pub fn of_pipe(end: OwnedFd) -> io::Result<Self> {
+        Ok(Self { _child: None, output: BufReader::new(pipe::Receiver::from_owned_fd(end)?), begun: None })
+    }
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
     /// The next line without its end, cut after `longest` bytes; what follows them on the line is skipped. None when the
     /// program has closed its output.
     pub async fn next(&mut self, longest: usize) -> Option<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! What the service manager wants to hear (sd_notify(3)): that we are ready, that we are alive, that we are on our way out.
 
 use sd_notify::NotifyState;
+use std::time::Duration;
 
 /// The service serves.
 pub fn ready() {
@@ -10,6 +11,11 @@ pub fn ready() {
 /// The service ends as soon as what it does is done.
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
+}
+
+/// What is being done takes this long at most from now on, which may be more than the unit allows.
+pub fn extend(time: Duration) {
+    send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
 }
 
 /// Says so twice per WatchdogSec= for as long as the runtime can run a task at all.
