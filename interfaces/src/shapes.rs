@@ -5,10 +5,11 @@ use crate::{
     shape::{Shape, Shaped},
 };
 use model::{
-    Diagnostic, ExtensionName, ExtensionSpec, Forward, ImageName, InstanceSpec, Limits, MacAddress, Mirrors,
-    NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, ServiceSpec, Size,
-    StorageSpec, TenantName, UnitName,
+    Diagnostic, ExtensionName, ExtensionSpec, Forward, Hook, HookSpec, ImageName, InstanceSpec, Limits, MacAddress,
+    Mirrors, NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, ServiceSpec,
+    Size, StorageSpec, TenantName, UnitName,
     archive::Manifest,
+    config::Script,
     identity::UidRange,
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
@@ -33,7 +34,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -56,6 +57,12 @@ fn words(words: &[&str]) -> Shape {
 impl Shaped for Protocol {
     fn shape() -> Shape {
         words(&["tcp", "udp"])
+    }
+}
+
+impl Shaped for Hook {
+    fn shape() -> Shape {
+        words(&["pre_provision", "post_provision", "pre_start", "post_start", "pre_stop"])
     }
 }
 
@@ -192,7 +199,9 @@ shaped!(InstanceSpec {
     services: Vec<ServiceSpec>,
     secrets: Vec<SecretSpec>,
     depends_on: Vec<TenantName>,
+    hooks: Vec<HookSpec>,
 });
+shaped!(HookSpec { hook: Hook, script: Script, timeout: TimeSpan });
 
 /// `prefix_length` as `prefixLength`; systemd spells microseconds `USec`.
 pub(crate) fn camel_case(field: &str) -> String {

@@ -21,6 +21,8 @@ object! {
     LogLine { #[serde(rename = "realtimeUSec")] realtime_u_sec: u64, identifier: String, message: String }
     /// Writes down what the next start runs.
     Ensure { tenant: TenantName, generation: u64, spec: InstanceSpec }
+    /// Runs the script that comes before a new root.
+    PreProvision { tenant: TenantName, generation: u64, spec: InstanceSpec }
     /// Starts a tenant.
     Start { tenant: TenantName, generation: u64 }
     /// Stops and starts a tenant.
@@ -58,6 +60,7 @@ object! {
 errors! {
     NoSuchTenant { tenant: TenantName } = "nothing is held for the tenant {tenant}"
     StartFailed { tenant: TenantName, reason: String } = "{tenant} did not come up: {reason}"
+    HookFailed { tenant: TenantName, reason: String } = "a hook of {tenant} failed: {reason}"
     NotRunning { tenant: TenantName } = "{tenant} does not run"
     NoSuchUnit { unit: UnitName, reason: String } = "units/{unit}: {reason}"
     InUse { tenant: TenantName } = "{tenant} runs, and is forgotten only when it does not"
@@ -67,6 +70,7 @@ errors! {
 
 contract! { "io.bitbuilder.Tenant", "io.bitbuilder.Tenant.varlink", Error,
     Ensure => Changed, Mutate, Ignored;
+    PreProvision => Changed, Mutate, Ignored;
     Start => Changed, Mutate, Ignored;
     Restart => Changed, Mutate, Ignored;
     RestartServices => Changed, Mutate, Ignored;

@@ -25,9 +25,9 @@ pub(crate) fn next(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<CallError<tenant::Error>>() {
         return of_call(error, |error| match error {
             tenant::Error::NoSuchTenant { .. } => Some("bitbuilder list".to_owned()),
-            tenant::Error::NotRunning { tenant } | tenant::Error::StartFailed { tenant, .. } => {
-                Some(format!("bitbuilder status {tenant}"))
-            }
+            tenant::Error::NotRunning { tenant }
+            | tenant::Error::StartFailed { tenant, .. }
+            | tenant::Error::HookFailed { tenant, .. } => Some(format!("bitbuilder status {tenant}")),
             tenant::Error::Failed { .. } => Some("bitbuilder doctor".to_owned()),
             tenant::Error::NoSuchUnit { .. } | tenant::Error::InUse { .. } | tenant::Error::StaleGeneration { .. } => {
                 None

@@ -69,6 +69,7 @@ mod tests {
             services: Vec::new(),
             secrets: Vec::new(),
             depends_on: Vec::new(),
+            hooks: Vec::new(),
         };
         records.write(&web, &Record { generation: 1, spec }).unwrap();
         assert_eq!(uids_of(&records.path(&web)), Some(slot.uids()));

@@ -13,6 +13,10 @@ const ARCHIVE_PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// The same of removing it.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(3600);
 
+/// What a start and a stop take, and before, between and after them four hooks of an hour each. A tenant manager that hangs is
+/// ended by its own watchdog.
+const INSTANCE_PATIENCE: Duration = Duration::from_secs(5 * 60 + 4 * 3600);
+
 /// Does steps one after the other, to the first that fails.
 pub(crate) async fn in_order(
     services: &Client,
@@ -30,6 +34,7 @@ pub(crate) async fn in_order(
 /// Does one step. Doing it again changes nothing.
 async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &Action) -> Result<(), Fault> {
     let tenant = tenant.clone();
+    let instances = services.waiting(INSTANCE_PATIENCE);
     match action.clone() {
         Action::EnsureStorage(spec) => services.call(&storage::Ensure { tenant, generation, spec }).await.map(drop)?,
         Action::EnsureNetwork(spec) => services.call(&network::Ensure { tenant, generation, spec }).await.map(drop)?,
@@ -37,9 +42,12 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
         Action::EnsureExtensions(spec) => {
             services.call(&extension::Ensure { tenant, generation, spec }).await.map(drop)?
         }
-        Action::EnsureInstance(spec) => services.call(&tenant::Ensure { tenant, generation, spec }).await.map(drop)?,
-        Action::Start => services.call(&tenant::Start { tenant, generation }).await.map(drop)?,
-        Action::Restart => services.call(&tenant::Restart { tenant, generation }).await.map(drop)?,
+        Action::EnsureInstance(spec) => instances.call(&tenant::Ensure { tenant, generation, spec }).await.map(drop)?,
+        Action::PreProvision(spec) => {
+            instances.call(&tenant::PreProvision { tenant, generation, spec }).await.map(drop)?
+        }
+        Action::Start => instances.call(&tenant::Start { tenant, generation }).await.map(drop)?,
+        Action::Restart => instances.call(&tenant::Restart { tenant, generation }).await.map(drop)?,
         Action::Archive(manifest) => services
             .waiting(ARCHIVE_PATIENCE)
             .call(&storage::Archive { tenant, generation, manifest })
@@ -51,7 +59,7 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
         }
         Action::RemoveInstance => services.call(&tenant::Remove { tenant, generation }).await.map(drop)?,
         Action::RestartServices(_) => services.call(&tenant::RestartServices { tenant, generation }).await.map(drop)?,
-        Action::Stop => services.call(&tenant::Stop { tenant, generation }).await.map(drop)?,
+        Action::Stop => instances.call(&tenant::Stop { tenant, generation }).await.map(drop)?,
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ impl Blame for extension::Error {
 impl Blame for tenant::Error {
     fn is_the_commits(&self) -> bool {
         match self {
-            Self::StartFailed { .. } | Self::NoSuchUnit { .. } => true,
+            Self::StartFailed { .. } | Self::HookFailed { .. } | Self::NoSuchUnit { .. } => true,
             Self::NotRunning { .. }
             | Self::NoSuchTenant { .. }
             | Self::InUse { .. }

@@ -85,7 +85,7 @@ impl<C: Containers> Manager<C> {
         }
         // What the tenant did to its own mounts ends with it.
         warn!(%tenant, "it is started anew because nothing can be shown to it as it is: {reason}");
-        let before = self.held.start_mark(tenant);
+        let before = self.before_start(tenant)?;
         self.came_up(tenant, before, self.containers.restart(tenant).await).await?;
         Ok(false)
     }

@@ -12,6 +12,8 @@ pub trait Containers: Clone + Send + Sync + 'static {
     fn states(&self) -> impl Future<Output = Result<BTreeMap<TenantName, InstanceState>, SystemdError>> + Send;
     /// Starts a tenant's unit and waits until the tenant is ready.
     fn start(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Runs the script that comes before a tenant's new root, and waits until it has ended.
+    fn pre_provision(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Stops a tenant's unit if it runs, starts it and waits until the tenant is ready.
     fn restart(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Stops a tenant's unit, or its next attempt to start, and waits until it has ended.

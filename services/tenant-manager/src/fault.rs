@@ -34,6 +34,14 @@ pub enum Fault {
         /// What its unit and journal say.
         reason: String,
     },
+    /// A script of the tenant's failed.
+    #[error("a hook of {tenant} failed: {reason}")]
+    Hook {
+        /// Whose.
+        tenant: TenantName,
+        /// Which script, how, and what it said last.
+        reason: String,
+    },
     /// The tenant is not up.
     #[error("{0} does not run")]
     NotRunning(TenantName),
@@ -89,6 +97,7 @@ impl Fault {
             Self::NoSuchTenant(tenant) => Error::NoSuchTenant { tenant },
             Self::Unit(fault) => Error::NoSuchUnit { unit: fault.unit, reason: fault.reason },
             Self::Start { tenant, reason } => Error::StartFailed { tenant, reason },
+            Self::Hook { tenant, reason } => Error::HookFailed { tenant, reason },
             Self::Unanswered { tenant, reason } => {
                 Error::StartFailed { tenant, reason: format!("its service manager does not answer: {reason}") }
             }

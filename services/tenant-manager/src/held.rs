@@ -25,6 +25,7 @@ pub struct Held {
     boot: Records<InstanceSpec>,
     stopped: Records<InstanceSpec>,
     running: Records<InstanceSpec>,
+    to_provision: Records<InstanceSpec>,
     paths: Paths,
 }
 
@@ -63,6 +64,7 @@ impl Held {
             boot: Records::in_directory(&paths.compiled()),
             stopped: Records::in_directory(&paths.stopped()),
             running: Records::in_directory(&paths.running()),
+            to_provision: Records::in_directory(&paths.to_provision()),
             paths: paths.clone(),
         }
     }
@@ -107,12 +109,59 @@ impl Held {
         self.running.remove(tenant).map(drop)
     }
 
+    /// Writes down for whom a root is about to be made.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note_to_provision(&self, tenant: &TenantName, record: &Record<InstanceSpec>) -> Result<(), FileError> {
+        self.to_provision.write(tenant, record).map(drop)
+    }
+
+    /// For whom a root is about to be made.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn to_provision(&self, tenant: &TenantName) -> Result<Option<Record<InstanceSpec>>, FileError> {
+        self.to_provision.read(tenant)
+    }
+
+    /// Writes down why a hook failed.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note_hook_failure(&self, tenant: &TenantName, reason: &str) -> Result<(), FileError> {
+        files::write_unflushed(&self.paths.hook_failure(tenant), reason.as_bytes(), 0o600).map(drop)
+    }
+
+    /// What was written down so.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn hook_failure(&self, tenant: &TenantName) -> Result<Option<String>, FileError> {
+        let path = self.paths.hook_failure(tenant);
+        match fs::read_to_string(&path) {
+            Ok(reason) => Ok(Some(reason)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(FileError::new("read", &path)(cause)),
+        }
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_hook_failure(&self, tenant: &TenantName) -> Result<(), FileError> {
+        files::remove(&self.paths.hook_failure(tenant)).map(drop)
+    }
+
     /// Forgets a tenant: last what says that its uids are somebody's. Returns whether anything was held.
     ///
     /// # Errors
     /// A record cannot be removed.
     pub fn remove(&self, tenant: &TenantName) -> Result<bool, FileError> {
         self.forget_not_shown(tenant)?;
+        self.forget_hook_failure(tenant)?;
+        self.to_provision.remove(tenant)?;
         let started = self.running.remove(tenant)?;
         let stopped = self.stopped.remove(tenant)?;
         Ok(self.boot.remove(tenant)? || stopped || started)

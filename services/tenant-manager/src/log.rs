@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 enum Source {
     /// The tenant's own, by its open files.
     Own(Arc<Vec<File>>),
-    /// What its unit said, from the host's.
-    Unit(String),
+    /// What its units said, from the host's.
+    Units([String; 3]),
 }
 
 /// Lines, and after each whether another follows.
@@ -50,7 +50,7 @@ pub async fn read(tenant: &TenantName, root: &Path, lines: u32, follow: bool) ->
     let lines = lines.min(MOST_LINES) as usize;
     let files = journal::files(root);
     let seen = identities(&files);
-    let (unit, own) = (Source::Unit(units::container(tenant)), Source::Own(Arc::new(files)));
+    let (unit, own) = (Source::Units(of(tenant)), Source::Own(Arc::new(files)));
     let said = unit.last(lines.max(1)).await?;
     let written = if seen.is_empty() { Vec::new() } else { own.last(lines.max(1)).await? };
     if follow {
@@ -75,6 +75,11 @@ pub async fn read(tenant: &TenantName, root: &Path, lines: u32, follow: bool) ->
         .boxed())
 }
 
+/// The units that say something of a tenant: its own, and the sandboxes of its scripts.
+fn of(tenant: &TenantName) -> [String; 3] {
+    [units::container(tenant), units::pre_start(tenant), units::pre_provision(tenant)]
+}
+
 /// The last `count` lines of several journals, by their time.
 fn merged(journals: Vec<Vec<Entry>>, count: usize) -> Vec<LogLine> {
     let mut lines: Vec<LogLine> = journals.into_iter().flatten().map(|entry| entry.line).collect();
@@ -88,7 +93,7 @@ impl Source {
         let fields = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM";
         let command = Command::new("journalctl").args(["--quiet", "--no-pager", "--output=json", fields]).args(options);
         let command = match self {
-            Self::Unit(unit) => command.arg(format!("--unit={unit}")),
+            Self::Units(units) => command.args(units.iter().map(|unit| format!("--unit={unit}"))),
             // By way of our own descriptors: a name in the tenant's tree may mean another file by now.
             Self::Own(files) => {
                 let ours = std::process::id();

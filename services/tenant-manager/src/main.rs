@@ -2,10 +2,10 @@
 
 use clap::{Parser, Subcommand};
 use interfaces::tenant::CONTRACT;
-use model::TenantName;
+use model::{Hook, TenantName};
 use runtime::{Identify, Options, caller::HostUsers};
 use std::{cell::Cell, io, path::Path, process::ExitCode};
-use tenant_manager::{manager::Manager, paths::Paths, run, session::Session, units::Units};
+use tenant_manager::{hooks, manager::Manager, paths::Paths, run, session::Session, units::Units};
 
 /// Starts, stops and looks after the tenants' processes
 #[derive(Debug, Parser)]
@@ -24,6 +24,29 @@ enum Verb {
     /// Show a running tenant what is written down for it (for bitbuilder-container@.service)
     Show {
         /// Whom
+        tenant: TenantName,
+    },
+    /// Run a tenant's script before its start (for bitbuilder-container@.service)
+    PreStart {
+        /// Whose
+        tenant: TenantName,
+    },
+    /// Run a tenant's scripts after its start (for bitbuilder-container@.service)
+    PostStart {
+        /// Whose
+        tenant: TenantName,
+    },
+    /// Run a tenant's script before its stop (for bitbuilder-container@.service)
+    PreStop {
+        /// Whose
+        tenant: TenantName,
+    },
+    /// Run a tenant's script where no tenant is (for bitbuilder-pre-start@.service and bitbuilder-pre-provision@.service)
+    Sandbox {
+        /// Which
+        #[arg(value_parser = ["pre-start", "pre-provision"])]
+        hook: String,
+        /// Whose
         tenant: TenantName,
     },
     /// Put directories into a tenant, for show
@@ -49,6 +72,19 @@ fn main() -> ExitCode {
             if tenants.get() { ExitCode::from(run::TENANTS_FAULT) } else { code }
         }
         Some(Verb::Show { tenant }) => runtime::run("tenant-manager show", async { run::show(&paths, &tenant).await }),
+        Some(Verb::PreStart { tenant }) => {
+            runtime::run("tenant-manager pre-start", async { hooks::before_start(&paths, &tenant).await })
+        }
+        Some(Verb::PostStart { tenant }) => {
+            runtime::run("tenant-manager post-start", async { hooks::after_start(&paths, &tenant).await })
+        }
+        Some(Verb::PreStop { tenant }) => {
+            runtime::run("tenant-manager pre-stop", async { hooks::before_stop(&paths, &tenant).await })
+        }
+        Some(Verb::Sandbox { hook, tenant }) => {
+            let hook = if hook == Hook::PreStart.as_str() { Hook::PreStart } else { Hook::PreProvision };
+            runtime::run("tenant-manager sandbox", async { hooks::in_sandbox(&paths, &tenant, hook).await })
+        }
         // Before there is any thread: who has several cannot enter a user namespace.
         Some(Verb::Place { leader, cgroup, placings }) => match run::place(leader, &cgroup, &placings) {
             Ok(()) => ExitCode::SUCCESS,

@@ -70,7 +70,7 @@ impl<C: Containers> Manager<C> {
     }
 
     /// Nobody but the host gives out uids, and a tenant never gets any but a slot's.
-    fn check(&self, tenant: &TenantName, spec: &InstanceSpec) -> Result<(), Fault> {
+    pub(crate) fn check(&self, tenant: &TenantName, spec: &InstanceSpec) -> Result<(), Fault> {
         if !(0..Slot::COUNT).filter_map(Slot::new).any(|slot| slot.uids() == spec.uids) {
             let cause =
                 io::Error::new(io::ErrorKind::InvalidInput, format!("uids from {} are no tenant's", spec.uids.first));
@@ -101,7 +101,7 @@ impl<C: Containers> Manager<C> {
             // Those that run would not get what they need either.
             return Err(Fault::NotStarted { tenant: tenant.clone(), reason: NO_ROOM.to_owned() });
         }
-        let before = self.held.start_mark(tenant);
+        let before = self.before_start(tenant)?;
         self.came_up(tenant, before, self.containers.start(tenant).await).await?;
         info!(%tenant, generation, "started");
         Ok(true)
@@ -115,7 +115,7 @@ impl<C: Containers> Manager<C> {
         let _turn = self.turns.take(tenant).await;
         self.bring_up(tenant, generation).await?;
         self.place(tenant)?;
-        let before = self.held.start_mark(tenant);
+        let before = self.before_start(tenant)?;
         self.came_up(tenant, before, self.containers.restart(tenant).await).await?;
         info!(%tenant, generation, "restarted");
         Ok(true)
@@ -137,6 +137,9 @@ impl<C: Containers> Manager<C> {
         };
         if up || kept_down {
             self.containers.stop(tenant).await?;
+            if self.containers.ending(tenant).await.result.as_deref() == Some("timeout") {
+                warn!(%tenant, "it did not end in time and was killed");
+            }
         }
         targets::remove(&self.paths, tenant)?;
         if up || kept_down {
@@ -199,6 +202,13 @@ impl<C: Containers> Manager<C> {
         Ok(())
     }
 
+    /// What tells this start from an earlier one. Not the unit itself forgets what went wrong: it may be on its next attempt
+    /// before anybody has asked about the last.
+    pub(crate) fn before_start(&self, tenant: &TenantName) -> Result<Option<StartMark>, Fault> {
+        self.held.forget_hook_failure(tenant)?;
+        Ok(self.held.start_mark(tenant))
+    }
+
     /// A tenant that did not come up is not tried again behind its owner's back.
     pub(crate) async fn came_up(
         &self,
@@ -218,6 +228,11 @@ impl<C: Containers> Manager<C> {
             && let Err(fault) = self.containers.stop(tenant).await
         {
             warn!(%tenant, "it may be started again: {}", runtime::chain(&fault));
+        }
+        if job == "failed"
+            && let Some(reason) = self.hook_failure(tenant).await?
+        {
+            return Err(Fault::Start { tenant: tenant.clone(), reason });
         }
         let reason = format!("its start ended as {job}; {}", ending.explained());
         if !self.containers.has_room() {

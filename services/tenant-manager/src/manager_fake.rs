@@ -23,6 +23,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         services: vec![service("hello.service", "a")],
         secrets: Vec::new(),
         depends_on: Vec::new(),
+        hooks: Vec::new(),
     }
 }
 
@@ -110,6 +111,18 @@ impl Containers for Fake {
         self.held.forget_started(tenant).unwrap();
         self.held.note_started(tenant, &record).unwrap();
         Ok(())
+    }
+
+    async fn pre_provision(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("pre-provision {tenant}"));
+        match self.held.to_provision(tenant).unwrap().unwrap().spec.revision.as_str() {
+            revision if revision.starts_with('a') => Ok(()),
+            _ => {
+                self.held.note_hook_failure(tenant, "pre-provision scripts/room exited with 1").unwrap();
+                let result = "failed".to_owned();
+                Err(SystemdError::Job { action: "restart", unit: tenant.to_string(), result })
+            }
+        }
     }
 
     async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {

@@ -1,6 +1,6 @@
 //! Where things are on the host. Tenants' names and revisions are checked types, so no path leads out of its directory.
 
-use model::{Revision, TenantName};
+use model::{ImageName, Revision, TenantName};
 use std::path::{Path, PathBuf};
 
 /// The host's file system, or a directory that stands for it.
@@ -38,6 +38,30 @@ impl Paths {
     #[must_use]
     pub fn not_shown(&self, tenant: &TenantName) -> PathBuf {
         self.running().join(format!("{tenant}.not-shown"))
+    }
+
+    /// Why a hook of a tenant failed.
+    #[must_use]
+    pub fn hook_failure(&self, tenant: &TenantName) -> PathBuf {
+        self.running().join(format!("{tenant}.hook-failure"))
+    }
+
+    /// What the roots that are about to be made are for.
+    #[must_use]
+    pub fn to_provision(&self) -> PathBuf {
+        self.running().join("to-provision")
+    }
+
+    /// Where the sandbox of a tenant's hook is put together.
+    #[must_use]
+    pub fn sandbox(&self, tenant: &TenantName) -> PathBuf {
+        self.root.join(format!("run/bitbuilder/sandboxes/{tenant}"))
+    }
+
+    /// A base image.
+    #[must_use]
+    pub fn image(&self, image: &ImageName) -> PathBuf {
+        self.root.join(format!("var/lib/machines/{image}"))
     }
 
     /// The files of one commit of a tenant's repository. Whoever pushed chose everything below.

@@ -9,6 +9,7 @@ mod secrets;
 mod service_units;
 mod show;
 
+pub(crate) use command_line::escaped;
 pub use place::{PlaceError, Placing, place};
 pub use show::show;
 
@@ -34,7 +35,7 @@ use thiserror::Error;
 const CONFIG: &str = "/srv/config";
 const UNITS: &str = "/run/systemd/system";
 const CREDENTIALS: &str = "/run/host/credentials";
-const NSPAWN: &str = "/usr/bin/systemd-nspawn";
+pub(crate) const NSPAWN: &str = "/usr/bin/systemd-nspawn";
 /// The exit code for what is wrong with the tenant (EX_DATAERR of sysexits.h(3head)); any other before systemd-nspawn runs
 /// is the host's.
 pub const TENANTS_FAULT: u8 = 65;
@@ -174,7 +175,12 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
 }
 
 /// Whoever talks to Git servers fills the directory of checkouts, and shows a tenant nothing of the host by a link there.
-fn bind_checkout(paths: &Paths, tenant: &TenantName, revision: &Revision, point: &Path) -> Result<(), RunError> {
+pub(crate) fn bind_checkout(
+    paths: &Paths,
+    tenant: &TenantName,
+    revision: &Revision,
+    point: &Path,
+) -> Result<(), RunError> {
     let (path, all) = (paths.checkout(tenant, revision), paths.checkouts());
     let opened = pinned::open(&all, path.strip_prefix(&all).unwrap_or(&path));
     let opened = opened.map_err(|cause| FileError::new("use the checkout", &path)(cause.into()))?;
@@ -197,14 +203,19 @@ async fn cover(checkout: &Path, scratch: &Path, uids: UidRange, point: &Path) ->
 }
 
 /// Shows a directory at `to`, which is created, read-only and as if its owner were the first of the tenant's uids.
-async fn own(from: &Path, to: &Path, uids: UidRange) -> Result<(), RunError> {
+pub(crate) async fn own(from: &Path, to: &Path, uids: UidRange) -> Result<(), RunError> {
     let owner = fs::metadata(from).map_err(FileError::new("look at", from))?;
     fs::create_dir(to).map_err(FileError::new("create", to))?;
     map(from, to, [(owner.uid(), uids.first, 1), (owner.gid(), uids.first, 1)], ",ro,nosuid,nodev").await
 }
 
 /// Binds `from` to `to` so that a range of users, and one of groups, on the disk is another one there.
-async fn map(from: &Path, to: &Path, [users, groups]: [(u32, u32, u32); 2], more: &str) -> Result<(), RunError> {
+pub(crate) async fn map(
+    from: &Path,
+    to: &Path,
+    [users, groups]: [(u32, u32, u32); 2],
+    more: &str,
+) -> Result<(), RunError> {
     let range = |(disk, shown, count)| format!("{disk}:{shown}:{count}");
     let options = format!("X-mount.idmap=u:{} g:{}{more}", range(users), range(groups));
     let mount = Command::new("mount").args(["--bind", "-o", &options, "--"]).args([from, to]);

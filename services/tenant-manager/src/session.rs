@@ -6,7 +6,7 @@ use interfaces::{
     Method,
     tenant::{
         Changed, CheckHealth, Ensure, EnsurePolling, Error, GetReservedUids, Health, Instance, List, Listed, Logged,
-        ReadLog, Remove, ReservedUids, Restart, RestartServices, Start, Stop,
+        PreProvision, ReadLog, Remove, ReservedUids, Restart, RestartServices, Start, Stop,
     },
 };
 use runtime::{Answer, Call, session::Continues};
@@ -28,6 +28,11 @@ impl Session {
     async fn ensure(&self, p: Ensure) -> Result<Changed, Error> {
         let changed = self.manager.ensure(&p.tenant, p.generation, p.spec).await;
         answered(changed, || format!("write down what {} runs", p.tenant))
+    }
+
+    async fn pre_provision(&self, p: PreProvision) -> Result<Changed, Error> {
+        let changed = self.manager.pre_provision(&p.tenant, p.generation, p.spec).await;
+        answered(changed, || format!("run what comes before the root of {}", p.tenant))
     }
 
     async fn start(&self, p: Start) -> Result<Changed, Error> {
@@ -102,6 +107,7 @@ impl runtime::Session for Session {
     async fn call(&self, call: Call) -> Answer {
         match call.name() {
             Ensure::NAME => call.answer(|p: Ensure| self.ensure(p)).await,
+            PreProvision::NAME => call.answer(|p: PreProvision| self.pre_provision(p)).await,
             Start::NAME => call.answer(|p: Start| self.start(p)).await,
             Restart::NAME => call.answer(|p: Restart| self.restart(p)).await,
             Remove::NAME => call.answer(|p: Remove| self.remove(p)).await,

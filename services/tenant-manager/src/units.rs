@@ -16,6 +16,8 @@ use std::{
 };
 
 const CONTAINER: &str = "bitbuilder-container@";
+const PRE_START: &str = "bitbuilder-pre-start@";
+const PRE_PROVISION: &str = "bitbuilder-pre-provision@";
 const POLLING: &str = "git-sync@";
 /// How many inotify instances a tenant that boots has: five are its service manager's, and its bus and what else it starts
 /// have more.
@@ -26,6 +28,18 @@ const LINES: usize = 20;
 
 /// Where the service manager keeps what was set until the next boot.
 const RUNTIME_PROPERTIES: &str = "/run/systemd/system.control";
+
+/// The sandbox of what runs before a tenant's start.
+#[must_use]
+pub fn pre_start(tenant: &TenantName) -> String {
+    format!("{PRE_START}{tenant}.service")
+}
+
+/// The sandbox of what runs before a tenant's root is made.
+#[must_use]
+pub fn pre_provision(tenant: &TenantName) -> String {
+    format!("{PRE_PROVISION}{tenant}.service")
+}
 
 /// Sets a tenant's limits on its unit as it starts: nothing is to be done where there are none and none linger, which the
 /// service manager would keep as drop-ins (systemctl(1), set-property --runtime).
@@ -66,6 +80,11 @@ impl Containers for Units {
         systemd.start(&container(tenant)).await
     }
 
+    async fn pre_provision(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        // Anew: one that a kill left behind may run the script of another commit.
+        self.0.connect().await?.restart(&pre_provision(tenant)).await
+    }
+
     async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {
         let systemd = self.0.connect().await?;
         systemd.reset_failed(&container(tenant)).await;
@@ -85,7 +104,8 @@ impl Containers for Units {
     async fn forget(&self, tenant: &TenantName) -> Result<(), SystemdError> {
         let (systemd, unit) = (self.0.connect().await?, container(tenant));
         let guest = [".socket", ".service"].map(|suffix| format!("{GUEST}{tenant}{suffix}"));
-        for loaded in systemd.list(&[&unit, &guest[0], &guest[1]]).await? {
+        let sandboxes = [pre_start(tenant), pre_provision(tenant)];
+        for loaded in systemd.list(&[&unit, &guest[0], &guest[1], &sandboxes[0], &sandboxes[1]]).await? {
             systemd.stop(&loaded.name).await?;
             // One that had failed would stay loaded as it was.
             systemd.reset_failed(&loaded.name).await;

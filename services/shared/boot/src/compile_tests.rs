@@ -20,6 +20,7 @@ pub(crate) fn record(depends_on: &[&str], sysext: &[&str]) -> Vec<u8> {
         services: Vec::new(),
         secrets: Vec::new(),
         depends_on: depends_on.iter().map(|name| name.parse().unwrap()).collect(),
+        hooks: Vec::new(),
     };
     serde_json::to_vec(&Record { generation: 1, spec }).unwrap()
 }

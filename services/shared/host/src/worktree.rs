@@ -64,6 +64,21 @@ impl Tree for WorkTree {
         self.file(path, 0).is_ok()
     }
 
+    fn is_program(&self, path: &str) -> Result<(), String> {
+        match files::opened_beneath(&self.root, Path::new(path)) {
+            Ok(Opened::File(_, true)) => Ok(()),
+            Ok(Opened::File(_, false)) => {
+                Err(format!("{path} may not be executed: git update-index --chmod=+x {path}"))
+            }
+            Ok(Opened::Directory(_)) => Err(format!("{path} is a directory")),
+            Err(error) if error.is_absent() => Err(format!("the repository has no file {path}")),
+            Err(error) if error.cause.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                Err(format!("{path} is a symbolic link or below one, and none is followed"))
+            }
+            Err(error) => Err(in_words(&error)),
+        }
+    }
+
     fn each(&self, path: &str, most: usize, see: &mut dyn FnMut(&str, bool, &[u8])) -> Result<(), String> {
         let (mut left, mut entries) = (most, MOST_ENTRIES);
         let mut rest = vec![path.to_owned()];
@@ -109,6 +124,27 @@ mod tests {
         assert!(tree.read("folder").unwrap_err().contains("not a regular file"));
         let answers = ["file", "folder", "link", "absent", "file/below"].map(|name| (tree.has(name), tree.names(name)));
         assert_eq!(answers, [(true, true), (false, true), (false, true), (false, false), (false, false)]);
+    }
+
+    #[test]
+    fn only_a_file_that_may_be_executed_is_a_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = WorkTree::at(directory.path());
+        for (name, mode) in [("program", 0o755), ("text", 0o644)] {
+            fs::write(directory.path().join(name), "").unwrap();
+            fs::set_permissions(directory.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(directory.path().join("folder")).unwrap();
+        symlink("program", directory.path().join("link")).unwrap();
+        assert_eq!(tree.is_program("program"), Ok(()));
+        for (path, reason) in [
+            ("text", "may not be executed"),
+            ("folder", "is a directory"),
+            ("link", "is a symbolic link"),
+            ("absent", "has no file absent"),
+        ] {
+            assert!(tree.is_program(path).unwrap_err().contains(reason), "{path}");
+        }
     }
 
     #[test]

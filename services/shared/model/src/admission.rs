@@ -286,6 +286,7 @@ impl Case<'_> {
             sysext: distinct(&asks.extensions.sysext),
             services: self.request.services.iter().map(|service| service.spec(revision)).collect(),
             secrets: self.request.secrets.iter().flat_map(|file| &file.content.secrets).map(Into::into).collect(),
+            hooks: self.request.hooks(),
             healthy_for_usec: healthy_for_usec(verify.healthy),
             noticing: self.request.noticing(),
             confirm: verify.confirm,
@@ -324,7 +325,7 @@ pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
             "security",
         ],
     ),
-    (config::PATH, &["retention.snapshots", "hooks", "maintenance"]),
+    (config::PATH, &["retention.snapshots", "maintenance"]),
 ];
 
 /// What is asked for, valid, and without effect here: said in `status` rather than passed over.

@@ -6,6 +6,7 @@ use crate::{
         Document,
         declare::{choice, record},
     },
+    hooks::{Hook, HookSpec},
     manifest::Version,
     noticing::USUAL_INTERVAL,
     path,
@@ -77,15 +78,15 @@ record! {
     /// Scripts below scripts/ that run around a change, in the tenant or in a sandbox of its own.
     #[derive(Default)]
     Hooks {
-        /// Before anything of the tenant is made.
+        /// Before the tenant's root is made, in a sandbox without network.
         pre_provision as "pre-provision": Option<Script>,
-        /// After everything of the tenant was made for the first time.
+        /// After the first start with a new root, in the tenant.
         post_provision as "post-provision": Option<Script>,
-        /// Before each start.
+        /// Before each start, in a sandbox with /srv/data and without network.
         pre_start as "pre-start": Option<Script>,
-        /// After each start.
+        /// After each start, in the tenant.
         post_start as "post-start": Option<Script>,
-        /// Before each stop.
+        /// Before each stop that is asked for, in the tenant; it delays the stop at most.
         pre_stop as "pre-stop": Option<Script>,
         /// A hook that takes longer has failed, from 1s to 1h; 30s if nothing is said.
         timeout: Option<TimeSpan>,
@@ -167,17 +168,23 @@ checked_text!(
 );
 
 impl Hooks {
-    /// Each hook that is set, by its field's name.
-    pub fn scripts(&self) -> impl Iterator<Item = (&'static str, &Script)> {
+    /// Each hook that is set.
+    pub fn scripts(&self) -> impl Iterator<Item = (Hook, &Script)> {
         [
-            ("pre-provision", &self.pre_provision),
-            ("post-provision", &self.post_provision),
-            ("pre-start", &self.pre_start),
-            ("post-start", &self.post_start),
-            ("pre-stop", &self.pre_stop),
+            (Hook::PreProvision, &self.pre_provision),
+            (Hook::PostProvision, &self.post_provision),
+            (Hook::PreStart, &self.pre_start),
+            (Hook::PostStart, &self.post_start),
+            (Hook::PreStop, &self.pre_stop),
         ]
         .into_iter()
-        .filter_map(|(name, script)| Some((name, script.as_ref()?)))
+        .filter_map(|(hook, script)| Some((hook, script.as_ref()?)))
+    }
+
+    /// What runs when, and for how long at most.
+    #[must_use]
+    pub fn specs(&self) -> Vec<HookSpec> {
+        self.scripts().map(|(hook, script)| HookSpec::new(hook, script.clone(), self.timeout)).collect()
     }
 }
 

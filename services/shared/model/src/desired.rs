@@ -2,6 +2,7 @@
 
 use crate::{
     claim::Claim,
+    hooks::{Hook, HookSpec},
     identity::{PREFIX_LENGTH, Slot, UidRange},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::{Forward, LinkName, MacAddress, NetworkSpec},
@@ -43,6 +44,9 @@ pub struct DesiredTenant {
     /// The sealed values that it is started with.
     #[serde(default)]
     pub secrets: Vec<SecretSpec>,
+    /// Its scripts that run around changes.
+    #[serde(default)]
+    pub hooks: Vec<HookSpec>,
     /// How long its services have to be active without a break, in microseconds.
     pub healthy_for_usec: u64,
     /// How new commits of its repository are noticed.
@@ -116,9 +120,18 @@ pub struct InstanceSpec {
     /// The tenants that are started before it, if they are started with it.
     #[serde(default)]
     pub depends_on: Vec<TenantName>,
+    /// Its scripts that run around changes.
+    #[serde(default)]
+    pub hooks: Vec<HookSpec>,
 }
 
 impl InstanceSpec {
+    /// What runs at a moment, if anything does.
+    #[must_use]
+    pub fn hook(&self, hook: Hook) -> Option<&HookSpec> {
+        self.hooks.iter().find(|spec| spec.hook == hook)
+    }
+
     /// The same with what of `wanted` is nothing that is shown inside: it counts at once.
     #[must_use]
     pub fn hot(&self, wanted: &Self) -> Self {
@@ -129,8 +142,8 @@ impl InstanceSpec {
     /// be others, but for the ground that it stands on.
     #[must_use]
     pub fn stands_on_the_same(&self, running: &Self) -> bool {
-        let Self { revision, limits, depends_on, services, secrets, .. } = self.clone();
-        Self { revision, limits, depends_on, services, secrets, ..running.clone() } == *self
+        let Self { revision, limits, depends_on, services, secrets, hooks, .. } = self.clone();
+        Self { revision, limits, depends_on, services, secrets, hooks, ..running.clone() } == *self
     }
 
     /// The services that run with something else than what this has for them.
@@ -194,6 +207,7 @@ impl DesiredTenant {
             services: self.services.clone(),
             secrets: self.secrets.clone(),
             depends_on: self.depends_on.clone(),
+            hooks: self.hooks.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod desired;
 pub mod diagnostic;
 pub mod document;
 pub mod export;
+pub mod hooks;
 pub mod identity;
 pub mod interface;
 pub mod manifest;
@@ -37,6 +38,7 @@ pub mod tree;
 
 pub use desired::{DesiredTenant, ExtensionSpec, InstanceSpec, Limits, StorageSpec};
 pub use diagnostic::Diagnostic;
+pub use hooks::{Hook, HookSpec};
 pub use names::{ExtensionName, ImageName, TenantName, UnitName};
 pub use network::{Forward, MacAddress, NetworkSpec, Protocol};
 pub use noticing::Noticing;

@@ -172,10 +172,9 @@ fn units_are_shipped(document: &Document<Manifest>, tree: &dyn Tree) -> Vec<Diag
 }
 
 fn scripts_are_shipped(document: &Document<Config>, tree: &dyn Tree) -> Vec<Diagnostic> {
-    let missing = document.content.hooks.scripts().filter(|(_, script)| !tree.has(script.as_str()));
-    missing
-        .map(|(hook, script)| document.fault(path!["hooks", hook], &format!("the repository has no file {script}")))
-        .collect()
+    let scripts = document.content.hooks.scripts();
+    let wrong = scripts.filter_map(|(hook, script)| Some((hook, tree.is_program(script.as_str()).err()?)));
+    wrong.map(|(hook, reason)| document.fault(path!["hooks", hook.as_str()], &reason)).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
     config::{self, Config, Owner},
     diagnostic::{self, Diagnostic},
     document::Document,
+    hooks::HookSpec,
     manifest::{self, Manifest},
     names::TenantName,
     noticing::Noticing,
@@ -30,6 +31,14 @@ pub trait Tree {
 
     /// Whether there is such a file.
     fn has(&self, path: &str) -> bool;
+
+    /// Whether there is a file that can be run, as far as that is known.
+    ///
+    /// # Errors
+    /// Why it cannot be run, for the repository's owner.
+    fn is_program(&self, path: &str) -> Result<(), String> {
+        if self.has(path) { Ok(()) } else { Err(format!("the repository has no file {path}")) }
+    }
 
     /// Shows each file at or below `path`, in the order of their paths: whether it may be executed, and what it holds. Nothing
     /// is shown if there is nothing.
@@ -105,6 +114,12 @@ impl Request {
     #[must_use]
     pub fn noticing(&self) -> Noticing {
         noticing(self.config.as_ref())
+    }
+
+    /// Its scripts that run around changes.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<HookSpec> {
+        self.config.as_ref().map(|config| config.content.hooks.specs()).unwrap_or_default()
     }
 
     /// What its configuration says, or what holds if it says nothing.

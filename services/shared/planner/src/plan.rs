@@ -2,7 +2,7 @@
 //! it needs, and why each is taken.
 
 use model::{
-    DesiredTenant, ExtensionSpec, InstanceSpec, NetworkSpec, StorageSpec, UnitName,
+    DesiredTenant, ExtensionSpec, Hook, InstanceSpec, NetworkSpec, StorageSpec, UnitName,
     archive::Manifest,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
@@ -21,6 +21,8 @@ pub use model::config::Class;
 /// What a step does. Each goes to the one service that owns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Run the script that comes before a new root.
+    PreProvision(InstanceSpec),
     /// Stop the instance.
     Stop,
     /// Make the tree and the root match.
@@ -95,7 +97,7 @@ pub fn plan(desired: &DesiredTenant, slot: Slot, observed: &ObservedTenant) -> P
         Err(unknown) => return Plan { steps: Vec::new(), unknown },
     };
     let mut steps = Vec::new();
-    let new_root = storage(&mut steps, desired, &picture);
+    let new_root = storage(&mut steps, desired, slot, &picture);
     network(&mut steps, desired, slot, &picture);
     extensions(&mut steps, desired, &picture);
     instance(&mut steps, &desired.instance(slot), &picture, new_root);
@@ -167,7 +169,7 @@ fn differs<T: PartialEq>(held: Option<&Held<T>>, wanted: &T) -> Option<&'static 
 }
 
 /// Returns whether the root is made anew.
-fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, picture: &Picture<'_>) -> bool {
+fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, slot: Slot, picture: &Picture<'_>) -> bool {
     let wanted = desired.storage();
     let Some(why) = differs(picture.storage, &wanted) else { return false };
     let held = picture.storage.map(|held| &held.spec.image);
@@ -176,6 +178,11 @@ fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, picture: &Picture<'_>
         Some(image) if new_root => (Class::Reprovision, format!("the image changes from {image} to {}", wanted.image)),
         Some(_) | None => (Class::Hot, why.to_owned()),
     };
+    let instance = desired.instance(slot);
+    // Nothing is touched before it has run.
+    if (held.is_none() || new_root) && instance.hook(Hook::PreProvision).is_some() {
+        steps.push(Step { action: Action::PreProvision(instance), class: Class::Hot, why: why.clone() });
+    }
     if new_root && picture.instance.is_some_and(is_up) {
         steps.push(Step { action: Action::Stop, class, why: why.clone() });
     }
@@ -293,6 +300,8 @@ impl Plan {
 /// When a step may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Somebody is asked who can still say no.
+    Ask,
     /// Something has to end.
     End,
     /// The ground is laid.
@@ -311,6 +320,7 @@ impl Action {
     /// Its stage, and its lane there: the network needs nothing of the tree, and the tree nothing of the network.
     fn place(&self) -> (Stage, usize) {
         match self {
+            Self::PreProvision(_) => (Stage::Ask, 0),
             Self::Stop => (Stage::End, 0),
             Self::EnsureStorage(_) | Self::EnsureExtensions(_) | Self::EnsureInstance(_) => (Stage::Ground, 0),
             Self::EnsureNetwork(_) | Self::RemoveNetwork => (Stage::Ground, 1),
@@ -331,6 +341,7 @@ impl Action {
             Self::EnsureNetwork(_) | Self::RemoveNetwork => Part::Network,
             Self::EnsureExtensions(_) | Self::RemoveExtensions => Part::Extensions,
             Self::EnsureInstance(_)
+            | Self::PreProvision(_)
             | Self::RestartServices(_)
             | Self::Start
             | Self::Restart

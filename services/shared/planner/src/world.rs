@@ -2,7 +2,7 @@
 
 use crate::plan::{Action, Class, Plan, Step, plan, plan_absence, plan_removal};
 use model::{
-    DesiredTenant, InstanceSpec, Limits, ServiceSpec, Size, UnitName,
+    DesiredTenant, Hook, HookSpec, InstanceSpec, Limits, ServiceSpec, Size, UnitName,
     identity::Slot,
     observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
     secrets::SecretSpec,
@@ -19,6 +19,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         enabled: true,
         image: "debian".parse().unwrap(),
         depends_on: Vec::new(),
+        hooks: Vec::new(),
         limits: Limits::default(),
         forwards: Vec::new(),
         claims: Vec::new(),
@@ -47,8 +48,9 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
             0..=3,
         ),
         proptest::collection::vec(proptest::sample::select(vec![('t', 'a'), ('t', 'b'), ('u', 'a')]), 0..2),
+        proptest::sample::subsequence(vec![Hook::PreProvision, Hook::PreStop], 0..=2),
     )
-        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets)| DesiredTenant {
+        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets, hooks)| DesiredTenant {
             enabled,
             image: image.parse().unwrap(),
             limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
@@ -56,8 +58,13 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
             sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
             services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
             secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
+            hooks: hooks.into_iter().map(hook).collect(),
             ..desired("web", digit)
         })
+}
+
+fn hook(hook: Hook) -> HookSpec {
+    HookSpec::new(hook, "scripts/check".parse().unwrap(), None)
 }
 
 fn each_once(services: impl Iterator<Item = ServiceSpec>) -> Vec<ServiceSpec> {
@@ -143,6 +150,10 @@ fn known<T>(part: &mut Known<Option<T>>) -> &mut Option<T> {
 /// Does a step as the services do, and holds them to what a step may count on.
 fn apply(world: &mut ObservedTenant, action: &Action) {
     match action {
+        Action::PreProvision(spec) => {
+            let root = known(&mut world.storage).as_ref().map(|held| &held.spec.image);
+            assert!(root != Some(&spec.image), "it runs before a new root only");
+        }
         Action::Stop => {
             let instance = known(&mut world.instance).as_mut().expect("stopping something");
             instance.state = InstanceState::Inactive;

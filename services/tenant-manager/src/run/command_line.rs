@@ -63,7 +63,7 @@ fn bind_read_only(from: &Path, to: &str, options: &str) -> String {
 }
 
 /// systemd-nspawn(1): a colon within a path is written `\:`, a backslash twice.
-fn escaped(path: &Path) -> String {
+pub(crate) fn escaped(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
 }
 
@@ -106,6 +106,7 @@ mod tests {
             services: Vec::new(),
             secrets: Vec::new(),
             depends_on: Vec::new(),
+            hooks: Vec::new(),
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Files {
     contents: BTreeMap<String, Result<Vec<u8>, String>>,
     regular: BTreeSet<String>,
     executable: BTreeSet<String>,
+    /// The executable files among the scripts.
+    programs: BTreeSet<String>,
     /// What was read with everything below it.
     whole: BTreeSet<String>,
     /// What somebody wanted to be read with everything below it, and was not.
@@ -53,6 +55,14 @@ impl Tree for Files {
 
     fn has(&self, path: &str) -> bool {
         self.regular.contains(path)
+    }
+
+    fn is_program(&self, path: &str) -> Result<(), String> {
+        match () {
+            () if self.programs.contains(path) => Ok(()),
+            () if self.has(path) => Err(format!("{path} may not be executed: git update-index --chmod=+x {path}")),
+            () => Err(format!("the repository has no file {path}")),
+        }
     }
 
     fn each(&self, path: &str, most: usize, see: &mut dyn FnMut(&str, bool, &[u8])) -> Result<(), String> {
@@ -87,9 +97,12 @@ pub(super) async fn commit(path: &Path, revision: &str) -> Result<(Files, Revisi
     files.read_below(path, &revision, &[&documents[..], &["units"]].concat()).await?;
     files.whole.insert("units".to_owned());
     let scripts = list(path, &revision, &["scripts"]).await?;
-    files
-        .regular
-        .extend(scripts.split('\0').filter_map(Entry::parse).filter(|e| e.is_regular).map(|e| e.path.to_owned()));
+    for script in scripts.split('\0').filter_map(Entry::parse).filter(|entry| entry.is_regular) {
+        files.regular.insert(script.path.to_owned());
+        if script.mode == "100755" {
+            files.programs.insert(script.path.to_owned());
+        }
+    }
     // What is read with these shows what else is needed; what is wrong with it is said by who asks next.
     drop(Request::examine("", &files));
     let missed = files.missed.take();

@@ -60,6 +60,7 @@ fn reasons(running: &InstanceSpec, wanted: &InstanceSpec) -> Vec<String> {
         (running.depends_on != wanted.depends_on).then(|| "what it waits for changes".to_owned()),
         words::services(&added, "is new", "are new"),
         words::services(&removed, "goes", "go"),
+        (running.hooks != wanted.hooks).then(|| "its hooks change".to_owned()),
         (running.secrets != wanted.secrets).then(|| words::secrets(&running.secrets, &wanted.secrets)),
     ];
     reasons.into_iter().flatten().chain(reordered(running, wanted)).collect()

@@ -2,7 +2,7 @@
 
 use super::{Action, Part, Step};
 use model::{
-    Revision, UnitName,
+    Hook, Revision, UnitName,
     secrets::{SecretName, SecretSpec},
 };
 use std::{collections::BTreeSet, fmt};
@@ -60,6 +60,10 @@ impl fmt::Display for Part {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::PreProvision(spec) => match spec.hook(Hook::PreProvision) {
+                Some(hook) => write!(f, "run {hook}"),
+                None => f.write_str("run nothing"),
+            },
             Self::Stop => f.write_str("stop"),
             Self::EnsureStorage(spec) => write!(f, "ensure storage from the image {}", spec.image),
             Self::EnsureNetwork(spec) => {

@@ -194,6 +194,10 @@ fn a_plan_reads_as_a_person_would_say_it() {
     text.extend(plan(&DesiredTenant { sysext: vec!["tools".parse().unwrap()], ..third }, slot(), &world).lines());
     text.push("# another image".to_owned());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
+    text.push("# a script before it, or before a stop".to_owned());
+    let asked = DesiredTenant { hooks: vec![hook(Hook::PreProvision), hook(Hook::PreStop)], ..first.clone() };
+    text.extend(plan(&asked, slot(), &world).lines());
+    text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..asked }, slot(), &world).lines());
     text.push("# disabled".to_owned());
     text.extend(plan(&DesiredTenant { enabled: false, ..first.clone() }, slot(), &world).lines());
     text.push("# removed".to_owned());
