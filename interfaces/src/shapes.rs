@@ -17,6 +17,7 @@ use model::{
     observed::InstanceState,
     retention::Data,
     secrets::{Digest, Reason, Recipient, Sealed, SealedSecret, SecretName, SecretSpec, SecretValue},
+    security::{ApparmorProfile, Capability, Security, SelinuxContext, Syscalls},
     signer::{Certificate, Signer, SignerName, SshKey, Trust},
     time::TimeSpan,
 };
@@ -34,7 +35,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script, Capability, Syscalls, SelinuxContext, ApparmorProfile);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -179,6 +180,14 @@ shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });
 shaped!(Forward { host: Port, tenant: Port, protocol: Protocol });
 shaped!(Limits { cpu_cores: Option<u32>, cpu_weight: Option<u32>, memory: Option<Size>, swap: Option<Size> });
+shaped!(Security {
+    capabilities: Vec<Capability>,
+    allow: Vec<Syscalls>,
+    deny: Vec<Syscalls>,
+    no_new_privileges: bool,
+    selinux_context: Option<SelinuxContext>,
+    apparmor_profile: Option<ApparmorProfile>,
+});
 shaped!(NetworkSpec {
     bridge: LinkName,
     gateway: Ipv4Addr,
@@ -195,6 +204,7 @@ shaped!(InstanceSpec {
     mac: MacAddress,
     address: Ipv4Addr,
     limits: Limits,
+    security: Security,
     sysext: Vec<ExtensionName>,
     services: Vec<ServiceSpec>,
     secrets: Vec<SecretSpec>,

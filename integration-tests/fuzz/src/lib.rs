@@ -56,7 +56,7 @@ pub fn metadata(data: &[u8]) {
 
     let registration = registration(manifest.tenant.name.as_str());
     let registered = manifest.depends_on.iter().cloned().collect();
-    let host = Host { others: &[], registered: &registered, machine: None };
+    let host = Host { others: &[], registered: &registered, machine: None, modules: None };
     let revision = "ab".repeat(20).parse().expect("forty digits");
     match admit(&request, &registration, &revision, &host) {
         Ok(tenant) => survives(&tenant),

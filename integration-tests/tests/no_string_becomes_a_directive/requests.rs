@@ -44,7 +44,7 @@ const NASTY: [&str; 24] = [
 ];
 
 /// The strings of a request: its place in metadata.json, and what is accepted there, up to the edge.
-const FIELDS: [(&str, &str); 9] = [
+const FIELDS: [(&str, &str); 14] = [
     ("/tenant/name", "[a-z]([a-z0-9-]{0,22}[a-z0-9])?|[a-z]--[a-z0-9]|[a-z]([a-z0-9-]{22})[0-9]"),
     ("/tenant/id", "[!-~]{1,64}|%[a-zA-Z]|\\$\\{?[A-Z]{1,4}\\}?"),
     ("/image", "[a-z0-9][a-z0-9._-]{0,63}"),
@@ -53,7 +53,13 @@ const FIELDS: [(&str, &str); 9] = [
     ("/services/portable/0", "[a-z0-9][a-z0-9._-]{0,63}"),
     ("/network/interfaces/0/name", "[A-Za-z][A-Za-z0-9._-]{0,14}"),
     ("/security/selinux_context", "[A-Za-z0-9_][A-Za-z0-9_.,:-]{0,60}"),
-    ("/security/syscalls/deny/0", "[a-z_][a-z0-9_]{0,39}"),
+    ("/security/apparmor_profile", "[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}"),
+    // What the host does not know is refused as it starts, which another test is for.
+    ("/security/syscalls/deny/0", "bpf|io_uring_setup|@swap|@raw-io"),
+    ("/security/syscalls/allow/0", "settimeofday|@clock"),
+    ("/security/capabilities/0", "CAP_(SYS_TIME|BPF|SYS_RESOURCE|NET_RAW)"),
+    ("/extensions/sysext/0", "[a-z0-9][a-z0-9._-]{0,63}"),
+    ("/dependsOn/0", "other|[a-z]([a-z0-9-]{0,22}[a-z0-9])?"),
 ];
 
 /// The repository and the policy of a tenant that may ask for all of this.
@@ -116,15 +122,28 @@ fn request(number: u16) -> Value {
                 { "host": port + 1, "tenant": 65535 },
             ],
         },
-        "extensions": { "confext": ["c"] },
+        "extensions": { "sysext": ["s"], "confext": ["c"] },
         "services": { "portable": ["p"], "systemd": ["a.service"] },
-        "security": { "selinux_context": "t", "syscalls": { "deny": ["bpf"] } },
+        "security": {
+            "selinux_context": "t",
+            "apparmor_profile": "p",
+            "capabilities": ["CAP_BPF"],
+            "syscalls": { "allow": ["settimeofday"], "deny": ["bpf"] },
+        },
     })
 }
 
 /// The tenant, if a host that allows everything admits it under this name.
 fn admit_one(request: &Value, name: &str) -> Option<DesiredTenant> {
-    let limits = json!({ "ports": ["1-65535"], "capabilities": [], "memory": { "swap": "1G" } });
+    let text = |pointer: &str| request.pointer(pointer).cloned();
+    let limits = json!({
+        "ports": ["1-65535"],
+        "memory": { "swap": "1G" },
+        "capabilities": [text("/security/capabilities/0")],
+        "syscalls": [text("/security/syscalls/allow/0")],
+        "selinux": [text("/security/selinux_context")],
+        "apparmor": [text("/security/apparmor_profile")],
+    });
     let registry = json!({
         "version": "1.0",
         "tenants": [{ "name": name, "repository": "git://h/x", "limits": limits }],
@@ -134,8 +153,8 @@ fn admit_one(request: &Value, name: &str) -> Option<DesiredTenant> {
         ("tenants/registry.json", registry.to_string()),
     ]));
     let registration: Registration = System::read("system", &files).ok()?.registrations.remove(0);
-    let request = Request::read("tenant", &files).ok()?;
-    let registered = BTreeSet::from(["other".parse().ok()?]);
-    let host = Host { others: &[], registered: &registered, machine: None };
-    admit(&request, &registration, &"ab".repeat(20).parse().ok()?, &host).ok()
+    let asked = Request::read("tenant", &files).ok()?;
+    let registered = BTreeSet::from([text("/dependsOn/0")?.as_str()?.parse().ok()?]);
+    let host = Host { others: &[], registered: &registered, machine: None, modules: None };
+    admit(&asked, &registration, &"ab".repeat(20).parse().ok()?, &host).ok()
 }

@@ -65,6 +65,7 @@ mod tests {
             mac: slot.mac(),
             address: slot.address(),
             limits: Limits::default(),
+            security: model::security::Security::default(),
             sysext: Vec::new(),
             services: Vec::new(),
             secrets: Vec::new(),

@@ -42,9 +42,11 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
         Action::EnsureExtensions(spec) => {
             services.call(&extension::Ensure { tenant, generation, spec }).await.map(drop)?
         }
-        Action::EnsureInstance(spec) => instances.call(&tenant::Ensure { tenant, generation, spec }).await.map(drop)?,
+        Action::EnsureInstance(spec) => {
+            instances.call(&tenant::Ensure { tenant, generation, spec: *spec }).await.map(drop)?
+        }
         Action::PreProvision(spec) => {
-            instances.call(&tenant::PreProvision { tenant, generation, spec }).await.map(drop)?
+            instances.call(&tenant::PreProvision { tenant, generation, spec: *spec }).await.map(drop)?
         }
         Action::Start => instances.call(&tenant::Start { tenant, generation }).await.map(drop)?,
         Action::Restart => instances.call(&tenant::Restart { tenant, generation }).await.map(drop)?,

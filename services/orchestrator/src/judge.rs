@@ -9,6 +9,7 @@ use model::{
     identity::Slot,
     observed::{Known, ObservedTenant},
     registry::Registration,
+    security::SecurityModules,
     tree::Request,
 };
 use planner::strategy::exceeded;
@@ -77,7 +78,8 @@ pub(crate) fn admit(
     let others = others(memory, tenant);
     let image = &request.manifest.content.image;
     let machine = ground.filter(|_| needs_root(observed, image)).and_then(|ground| ground.machine(image));
-    let host = Host { others: &others, registered: &memory.registered, machine: machine.as_ref() };
+    let host =
+        Host { others: &others, registered: &memory.registered, machine: machine.as_ref(), modules: Some(modules()) };
     let desired = admission::admit(request, registration, revision, &host)?;
     let ledger = memory.tenants.get(tenant);
     // What was admitted once is not refused for what the host makes of it since.
@@ -85,6 +87,11 @@ pub(crate) fn admit(
     let slot = ledger.and_then(|ledger| ledger.slot).or_else(|| Slot::new(0));
     let exceeded = slot.filter(|_| !is_admitted).and_then(|slot| exceeded(request, &desired, slot, observed));
     exceeded.map_or(Ok(desired), |fault| Err(vec![fault]))
+}
+
+/// The security modules that this kernel runs. Where they are missing, what asks for them is said to have no effect.
+fn modules() -> SecurityModules {
+    SecurityModules { selinux: host::confinement::has_selinux(), apparmor: host::confinement::has_apparmor() }
 }
 
 /// What is wrong with a request of a tenant that cannot have uids of its own.

@@ -49,6 +49,14 @@ enum Verb {
         /// Whose
         tenant: TenantName,
     },
+    /// Bound what a tenant takes of the kernel as soon as it is there
+    #[command(hide = true)]
+    Bound {
+        /// Whom
+        tenant: TenantName,
+        /// The process that becomes its container manager
+        supervisor: i32,
+    },
     /// Put directories into a tenant, for show
     #[command(hide = true)]
     Place {
@@ -85,18 +93,23 @@ fn main() -> ExitCode {
             let hook = if hook == Hook::PreStart.as_str() { Hook::PreStart } else { Hook::PreProvision };
             runtime::run("tenant-manager sandbox", async { hooks::in_sandbox(&paths, &tenant, hook).await })
         }
+        Some(Verb::Bound { tenant, supervisor }) => ended(run::bound(tenant.as_str(), supervisor)),
         // Before there is any thread: who has several cannot enter a user namespace.
-        Some(Verb::Place { leader, cgroup, placings }) => match run::place(leader, &cgroup, &placings) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(fault) => {
-                eprintln!("{}", runtime::chain(&fault));
-                ExitCode::FAILURE
-            }
-        },
+        Some(Verb::Place { leader, cgroup, placings }) => ended(run::place(leader, &cgroup, &placings)),
         None => runtime::run("tenant-manager", async {
             let users = HostUsers::look_up()?;
             let session = Session::new(Manager::new(Units::default(), paths));
             runtime::serve(Options::resident(&CONTRACT, Identify::Host(users)), session).await.map_err(io::Error::other)
         }),
+    }
+}
+
+fn ended<E: std::error::Error>(done: Result<(), E>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{}", runtime::chain(&fault));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -234,7 +234,10 @@ impl<C: Containers> Manager<C> {
         {
             return Err(Fault::Start { tenant: tenant.clone(), reason });
         }
-        let reason = format!("its start ended as {job}; {}", ending.explained());
+        let mut reason = format!("its start ended as {job}; {}", ending.explained());
+        if let Some(denied) = self.denied(tenant)? {
+            reason.push_str(&format!("; its metadata.json denies it system calls: {denied}"));
+        }
         if !self.containers.has_room() {
             return Err(Fault::NotStarted { tenant: tenant.clone(), reason: format!("{NO_ROOM}; {reason}") });
         }
@@ -242,6 +245,13 @@ impl<C: Containers> Manager<C> {
             true => Err(Fault::Start { tenant: tenant.clone(), reason }),
             false => Err(Fault::NotStarted { tenant: tenant.clone(), reason }),
         }
+    }
+
+    /// The system calls that a tenant is denied: its first process may have needed one.
+    fn denied(&self, tenant: &TenantName) -> Result<Option<String>, Fault> {
+        let deny = self.held.read(tenant)?.map(|held| held.record.spec.security.deny).unwrap_or_default();
+        let names: Vec<&str> = deny.iter().map(AsRef::as_ref).take(16).collect();
+        Ok((!names.is_empty()).then(|| names.join(" ") + if deny.len() > names.len() { " ..." } else { "" }))
     }
 
     pub(crate) async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {

@@ -1,7 +1,9 @@
 //! What a tenant's unit starts: puts the tenant's layers and units together in the unit's own mount namespace and becomes
 //! systemd-nspawn. Everything that it mounts vanishes with the unit.
 
+mod bound;
 mod command_line;
+mod confinement;
 mod layers;
 mod pinned;
 mod place;
@@ -9,6 +11,7 @@ mod secrets;
 mod service_units;
 mod show;
 
+pub use bound::{BoundError, bound};
 pub(crate) use command_line::escaped;
 pub use place::{PlaceError, Placing, place};
 pub use show::show;
@@ -20,7 +23,7 @@ use host::{
     files::FileError,
     systemd::SystemdError,
 };
-use model::{Revision, TenantName, identity::UidRange};
+use model::{Revision, TenantName, identity::UidRange, security::Syscalls};
 use nix::mount::{MsFlags, mount};
 use runtime::{Client, foreign::ForeignError};
 use std::{
@@ -78,6 +81,15 @@ pub enum RunError {
     /// Its secrets cannot be handed over.
     #[error("cannot hand over its secrets")]
     Secrets(#[from] secrets::SecretError),
+    /// The host does not say which system calls it knows.
+    #[error("cannot ask for the host's system calls")]
+    Syscalls(#[source] Box<CommandError>),
+    /// It does not know one that the tenant's repository names.
+    #[error("metadata.json names the system call {0} under security, which this host's systemd does not know")]
+    Syscall(Syscalls),
+    /// What it takes of the kernel cannot be bounded.
+    #[error("cannot start what bounds it")]
+    Bound(#[source] io::Error),
     /// The machine manager does not say what the tenant's first process is.
     #[error("cannot ask for the first process")]
     Machine(#[source] Box<ForeignError>),
@@ -103,7 +115,7 @@ impl RunError {
     #[must_use]
     pub fn is_tenants(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Usr(..) | Self::NotPlaced(_) => true,
+            Self::Unit(_) | Self::Usr(..) | Self::Syscall(_) | Self::NotPlaced(_) => true,
             Self::NotHeld(_)
             | Self::File(_)
             | Self::Limit(_)
@@ -112,6 +124,8 @@ impl RunError {
             | Self::Link(..)
             | Self::Extensions { .. }
             | Self::Secrets(_)
+            | Self::Syscalls(_)
+            | Self::Bound(_)
             | Self::Machine(_)
             | Self::NoLeader(_)
             | Self::NotReloaded(_)
@@ -133,6 +147,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     held.forget_started(tenant)?;
     // At each start, whoever asked for it: what is set on a unit lasts until the host's next boot only.
     units::limit_at_start(tenant, &spec.limits).await.map_err(|fault| RunError::Limit(Box::new(fault)))?;
+    bound::begin(tenant.as_str()).map_err(RunError::Bound)?;
 
     let scratch = paths.runtime(tenant);
     fs::create_dir_all(&scratch).map_err(FileError::new("create", &scratch))?;
@@ -154,6 +169,7 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
     cover(&checkout, &scratch, spec.uids, &shown).await?;
     let secrets = secrets::hand_over(&Client::default(), tenant, &spec.secrets, &checkout).await?;
     let guest = paths.guest(tenant);
+    let confined = confinement::arguments(&spec.security).await?;
     let container = Container {
         tenant,
         spec,
@@ -164,7 +180,9 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
         guest: guest.is_dir().then_some(guest.as_path()),
         usr: usr.as_deref(),
         secrets: &secrets,
+        confined: &confined,
     };
+    confinement::enter_profile(&spec.security)?;
     held.note_started(tenant, &record)?;
     #[allow(clippy::disallowed_methods)] // this process becomes another one; nothing is started beside it
     let cause = std::process::Command::new(NSPAWN)

@@ -1,6 +1,7 @@
 //! What the kernel gives: user namespaces, uids that are nobody else's, controllers for limits, forwarding.
 
 use super::Finding;
+use host::confinement;
 use model::identity::{Slot, UidRange};
 use std::{fs, path::Path};
 
@@ -21,6 +22,7 @@ pub(super) fn all(held: &[(String, UidRange)]) -> Vec<Finding> {
         uids(&subordinate, held),
         inotify(read("/proc/sys/fs/inotify/max_user_instances").as_deref(), held.len()),
         controllers(read("/sys/fs/cgroup/cgroup.controllers").as_deref()),
+        modules(confinement::has_selinux(), confinement::has_apparmor()),
         forwarding(read("/proc/sys/net/ipv4/conf/all/forwarding").as_deref()),
     ]
 }
@@ -109,6 +111,16 @@ fn inotify(most: Option<&str>, tenants: usize) -> Finding {
     }
 }
 
+/// A host may well have neither: user namespaces and system call filters confine tenants everywhere.
+fn modules(selinux: bool, apparmor: bool) -> Finding {
+    let there: Vec<&str> =
+        [("SELinux", selinux), ("AppArmor", apparmor)].iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    if there.is_empty() {
+        return Finding::ok("security modules", "neither SELinux nor AppArmor: a context or profile has no effect");
+    }
+    Finding::ok("security modules", there.join(", "))
+}
+
 fn forwarding(said: Option<&str>) -> Finding {
     match said.map(str::trim) {
         Some("1") => Finding::ok("forwarding", "IPv4 is forwarded"),
@@ -144,6 +156,8 @@ mod tests {
         assert_eq!(inotify(Some("128\n"), 1).verdict, Verdict::Ok);
         assert_eq!(inotify(Some("128\n"), 12).verdict, Verdict::Warn);
         assert_eq!(inotify(None, 0).verdict, Verdict::Warn);
+        assert_eq!(modules(true, true).found, "SELinux, AppArmor");
+        assert!(modules(false, false).found.contains("no effect"));
         assert_eq!(forwarding(Some("0\n")).verdict, Verdict::Fail);
         assert_eq!(forwarding(Some("1\n")).verdict, Verdict::Ok);
         assert_eq!(user_namespaces(Some("0\n"), true).verdict, Verdict::Fail);

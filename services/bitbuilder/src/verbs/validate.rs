@@ -132,7 +132,7 @@ fn admit(request: &Request, system: &System) -> Vec<Diagnostic> {
         let message = format!("no tenant {own} is registered; {} has: {names}", registry::PATH);
         return vec![request.manifest.fault(path!["tenant", "name"], &message)];
     };
-    let host = Host { others: &[], registered: &registered, machine: None };
+    let host = Host { others: &[], registered: &registered, machine: None, modules: None };
     admission::admit(request, registration, &Revision::unborn(), &host).err().unwrap_or_default()
 }
 

@@ -44,7 +44,7 @@ fn desired(digit: char) -> DesiredTenant {
     let name: TenantName = "web".parse().unwrap();
     let mut entry = Registration::unregistered(name, "git://h/web".parse().unwrap());
     entry.policy.ports.most = vec!["8000-8999".parse().unwrap()];
-    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None };
+    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None, modules: None };
     let revision = digit.to_string().repeat(40).parse().unwrap();
     admit(&Request::read("web", &Files).unwrap(), &entry, &revision, &host).unwrap()
 }

@@ -16,6 +16,7 @@ pub(crate) fn record(depends_on: &[&str], sysext: &[&str]) -> Vec<u8> {
         mac: slot.mac(),
         address: slot.address(),
         limits: Limits::default(),
+        security: model::security::Security::default(),
         sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
         services: Vec::new(),
         secrets: Vec::new(),

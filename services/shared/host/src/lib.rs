@@ -1,8 +1,9 @@
 //! Effects that several services use: commands, files, records that survive a kill, turns, places, what the machine has
-//! room for, the service manager, and repositories' work trees.
+//! room for and confines with, the service manager, and repositories' work trees.
 
 pub mod capacity;
 pub mod command;
+pub mod confinement;
 pub mod files;
 pub mod inside;
 pub mod lanes;

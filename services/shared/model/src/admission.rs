@@ -4,6 +4,7 @@
 mod dependencies;
 mod machine;
 mod retention;
+mod security;
 
 use crate::{
     claim::Claim,
@@ -17,6 +18,7 @@ use crate::{
     policy::{Limit, Pattern, Policy},
     registry::Registration,
     repository::Revision,
+    security::SecurityModules,
     time::TimeSpan,
     tree::{Request, System, distinct},
 };
@@ -36,6 +38,8 @@ pub struct Host<'a> {
     pub registered: &'a BTreeSet<TenantName>,
     /// What could be learnt of the machine, if the tenant's root has yet to be made.
     pub machine: Option<&'a Machine>,
+    /// The security modules that its kernel runs, if that could be learnt.
+    pub modules: Option<SecurityModules>,
 }
 
 /// A request and everything that it is held against.
@@ -48,7 +52,7 @@ struct Case<'a> {
 type Check = fn(&Case<'_>) -> Vec<Diagnostic>;
 
 /// The checks, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 22] = [
+const CHECKS: [(&str, Check); 24] = [
     ("name", |case| case.name()),
     ("cores", |case| {
         case.within(path!["resources", "cpu", "cores"], case.asks().resources.cpu.cores, &case.policy().cores, "cores")
@@ -95,16 +99,10 @@ const CHECKS: [(&str, Check); 22] = [
     ("sysext", |case| case.names(path!["extensions", "sysext"], &case.asks().extensions.sysext)),
     ("confext", |case| case.names(path!["extensions", "confext"], &case.asks().extensions.confext)),
     ("portable", |case| case.names(path!["services", "portable"], &case.asks().services.portable)),
-    ("capabilities", |case| {
-        case.listed(path!["security", "capabilities"], &case.asks().security.capabilities, &case.policy().capabilities)
-    }),
-    ("syscalls", |case| {
-        case.listed(
-            path!["security", "syscalls", "allow"],
-            &case.asks().security.syscalls.allow,
-            &case.policy().syscalls,
-        )
-    }),
+    ("capabilities", |case| case.capabilities()),
+    ("syscalls", |case| case.syscalls()),
+    ("selinux", |case| case.selinux()),
+    ("apparmor", |case| case.apparmor()),
     ("claims", |case| case.claims()),
     ("dependencies", |case| case.dependencies()),
     ("cycles", |case| case.cycles()),
@@ -281,6 +279,7 @@ impl Case<'_> {
                 memory: Some(asks.resources.memory.limit.unwrap_or(policy.memory.most)),
                 swap: Some(asks.resources.memory.swap.unwrap_or(policy.swap.most)),
             },
+            security: security::granted(&asks.security),
             forwards: asks.network.forward.clone(),
             claims: Claim::of(asks).into_iter().map(|(claim, _)| claim).collect(),
             sysext: distinct(&asks.extensions.sysext),
@@ -291,7 +290,7 @@ impl Case<'_> {
             noticing: self.request.noticing(),
             confirm: verify.confirm,
             retention: self.retention(),
-            not_in_effect: not_in_effect(self.request),
+            not_in_effect: self.not_in_effect(),
         }
     }
 }
@@ -316,14 +315,7 @@ fn cpu_weight(shares: u32) -> u32 {
 pub const NOT_IN_EFFECT: [(&str, &[&str]); 2] = [
     (
         manifest::PATH,
-        &[
-            "resources.storage",
-            "network.interfaces",
-            "network.vlan",
-            "extensions.confext",
-            "services.portable",
-            "security",
-        ],
+        &["resources.storage", "network.interfaces", "network.vlan", "extensions.confext", "services.portable"],
     ),
     (config::PATH, &["retention.snapshots", "maintenance"]),
 ];

@@ -10,6 +10,7 @@ use crate::{
     repository::Revision,
     retention::Retention,
     secrets::SecretSpec,
+    security::Security,
     services::ServiceSpec,
     size::Size,
     time::TimeSpan,
@@ -33,6 +34,9 @@ pub struct DesiredTenant {
     pub depends_on: Vec<TenantName>,
     /// What it may use.
     pub limits: Limits,
+    /// What confines it beyond what always does.
+    #[serde(default)]
+    pub security: Security,
     /// The ports that lead to it.
     pub forwards: Vec<Forward>,
     /// What no other tenant of the host may have.
@@ -110,6 +114,9 @@ pub struct InstanceSpec {
     pub address: Ipv4Addr,
     /// What it may use.
     pub limits: Limits,
+    /// What confines it beyond what always does.
+    #[serde(default)]
+    pub security: Security,
     /// Its system extensions, lowest layer first.
     pub sysext: Vec<ExtensionName>,
     /// The units from its repository, and what each is started with.
@@ -203,6 +210,7 @@ impl DesiredTenant {
             mac: slot.mac(),
             address: slot.address(),
             limits: self.limits.clone(),
+            security: self.security.clone(),
             sysext: self.sysext.clone(),
             services: self.services.clone(),
             secrets: self.secrets.clone(),

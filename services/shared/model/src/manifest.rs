@@ -6,7 +6,7 @@ use crate::{
     interface::{Hardware, InterfaceAddress, InterfaceName, VlanId},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::Forward,
-    security::{Capability, SelinuxContext, Syscalls as SyscallSet},
+    security::{ApparmorProfile, Capability, SelinuxContext, Syscalls as SyscallSet},
     size::Size,
     text::{bounded, checked_text, shortened},
 };
@@ -164,9 +164,13 @@ record! {
     /// What confines a tenant beyond what always does.
     #[derive(Default)]
     Security {
-        /// SELinux context of its processes.
+        /// SELinux context of its processes: one that the policy lists. Said in status if the host has no SELinux.
         selinux_context: Option<SelinuxContext>,
-        /// Capabilities that it keeps besides those of every container (capabilities(7)).
+        /// AppArmor profile of its processes: one that the policy lists and the host has loaded. Said in status if the host has no AppArmor.
+        apparmor_profile: Option<ApparmorProfile>,
+        /// Whether no program gains rights by being executed: set-user-ID programs as sudo and su run as who calls them. false if nothing is said.
+        no_new_privileges: bool = false,
+        /// Capabilities in its own user namespace besides those of every container (capabilities(7)).
         capabilities: Vec<Capability> = Vec::new(),
         /// System calls.
         syscalls: Syscalls = Syscalls::default(),
@@ -177,7 +181,7 @@ record! {
     Syscalls {
         /// Allowed besides those of every container.
         allow: Vec<SyscallSet> = Vec::new(),
-        /// Refused.
+        /// Refused with EPERM, also where they are allowed as well.
         deny: Vec<SyscallSet> = Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     names::ExtensionName,
     network::Port,
     path,
-    security::{Capability, Syscalls},
+    security::{ApparmorProfile, Capability, SelinuxContext, Syscalls},
     signer::SignerName,
     size::Size,
     text::{InvalidText, checked_text, written_as_text},
@@ -50,6 +50,10 @@ record! {
         capabilities: Option<Vec<Capability>>,
         /// System calls and groups that it may have besides those of every container. Built in: none.
         syscalls: Option<Vec<Syscalls>>,
+        /// SELinux contexts that its processes may have. Built in: none.
+        selinux: Option<Vec<SelinuxContext>>,
+        /// AppArmor profiles that its processes may have. Built in: none.
+        apparmor: Option<Vec<ApparmorProfile>>,
         /// Who may sign its commits: the keys in signers/NAME.pub (SSH) or signers/NAME.asc (OpenPGP). Built in: a commit needs no signature.
         signers: Option<Vec<SignerName>>,
     }
@@ -276,6 +280,10 @@ policy! {
     capabilities: Vec<Capability> = "[]" at capabilities;
     /// System calls besides those of every container.
     syscalls: Vec<Syscalls> = "[]" at syscalls;
+    /// SELinux contexts.
+    selinux: Vec<SelinuxContext> = "[]" at selinux;
+    /// AppArmor profiles.
+    apparmor: Vec<ApparmorProfile> = "[]" at apparmor;
     /// Who may sign its commits; nobody if no signature is wanted.
     signers: Vec<SignerName> = "[]" at signers;
 }

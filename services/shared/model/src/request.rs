@@ -6,6 +6,7 @@ use crate::{
     document::Document,
     manifest::{Addressing, Interface, Manifest, Mode},
     path,
+    security::MOST_SYSCALLS,
     tree::Tree,
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -15,7 +16,7 @@ type Family = (&'static str, Addressing, fn(&IpAddr) -> bool);
 type Check = fn(&Document<Manifest>) -> Vec<Diagnostic>;
 
 /// The checks of metadata.json alone, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("a host port once", forwards_are_distinct),
     ("a link once", interfaces_are_distinct),
     ("a hardware address once", hardware_is_distinct),
@@ -25,6 +26,7 @@ const CHECKS: [(&str, Check); 9] = [
     ("forwards in nat mode", forwards_are_for_nat),
     ("a VLAN in bridge mode", vlans_are_for_bridges),
     ("not its own dependency", depends_on_others),
+    ("not more system calls than there are", syscalls_are_few),
 ];
 
 /// Everything that is wrong with a request by itself.
@@ -161,6 +163,17 @@ fn depends_on_others(document: &Document<Manifest>) -> Vec<Diagnostic> {
     own.map(|index| document.fault(path!["dependsOn", index], "a tenant cannot depend on itself")).into_iter().collect()
 }
 
+fn syscalls_are_few(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let syscalls = &document.content.security.syscalls;
+    let lists = [("allow", syscalls.allow.len()), ("deny", syscalls.deny.len())];
+    let long = lists.into_iter().filter(|(_, count)| *count > MOST_SYSCALLS);
+    long.map(|(list, count)| {
+        let message = format!("{count} system calls are more than {MOST_SYSCALLS}, and no kernel has as many");
+        document.fault(path!["security", "syscalls", list], &message)
+    })
+    .collect()
+}
+
 fn units_are_shipped(document: &Document<Manifest>, tree: &dyn Tree) -> Vec<Diagnostic> {
     let units = document.content.services.systemd.iter().enumerate();
     let missing = units.filter(|(_, unit)| !unit.shipped_as().iter().any(|file| tree.has(&format!("units/{file}"))));
@@ -205,7 +218,10 @@ mod tests {
 
     #[test]
     fn each_check_refuses_what_no_other_does() {
-        for (name, part) in ALONE {
+        let many =
+            format!(r#""security": {{"syscalls": {{"deny": [{}]}}}}"#, ["\"read\""; MOST_SYSCALLS + 1].join(","));
+        let alone = ALONE.into_iter().chain([("not more system calls than there are", many.as_str())]);
+        for (name, part) in alone.clone() {
             let text = format!(
                 r#"{{"version": "1.0", "tenant": {{"name": "web", "type": "container"}}, "image": "debian", {part}}}"#
             );
@@ -214,6 +230,6 @@ mod tests {
                 CHECKS.iter().filter(|(_, check)| !check(&document).is_empty()).map(|(name, _)| *name).collect();
             assert_eq!(refusing, [name], "{part}");
         }
-        assert!(CHECKS.iter().all(|(name, _)| ALONE.iter().any(|(tried, _)| tried == name)));
+        assert!(CHECKS.iter().all(|(name, _)| alone.clone().any(|(tried, _)| tried == *name)));
     }
 }

@@ -1,6 +1,37 @@
-//! Words of the kernel's and systemd's that a tenant's confinement is written in.
+//! What confines a tenant beyond what always does, and the words of the kernel's and systemd's that it is written in.
 
 use crate::text::checked_text;
+use serde::{Deserialize, Serialize};
+
+/// The most system calls that a tenant can name: more than any kernel has, and few enough for one argument of a program.
+pub const MOST_SYSCALLS: usize = 1024;
+
+/// What a tenant is started with, once a policy has narrowed it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Security {
+    /// Capabilities in its user namespace besides those of every container.
+    pub capabilities: Vec<Capability>,
+    /// System calls allowed besides those of every container.
+    pub allow: Vec<Syscalls>,
+    /// System calls refused, also if they are allowed as well.
+    pub deny: Vec<Syscalls>,
+    /// Whether no program of it gains rights by being executed (prctl(2), PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
+    /// The SELinux context of its processes, where the host has SELinux.
+    pub selinux_context: Option<SelinuxContext>,
+    /// The AppArmor profile of its processes, where the host has AppArmor.
+    pub apparmor_profile: Option<ApparmorProfile>,
+}
+
+/// Which security modules a host's kernel runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SecurityModules {
+    /// SELinux.
+    pub selinux: bool,
+    /// AppArmor.
+    pub apparmor: bool,
+}
 
 /// capabilities(7), in the kernel's order; a test on a host holds this against `systemd-analyze capability`.
 pub const CAPABILITIES: [&str; 41] = [
@@ -115,4 +146,15 @@ checked_text!(
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.,:".contains(&b)),
     schema { "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.,:-]{0,254}$" }
+);
+
+checked_text!(
+    /// The name of an AppArmor profile that the host has loaded.
+    ApparmorProfile,
+    "an AppArmor profile",
+    "1 to 128 letters, digits, '_', '-' and '.', beginning with a letter, digit or '_'",
+    |text| (1..=128).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)),
+    schema { "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$" }
 );

@@ -91,7 +91,7 @@ fn registration(registry: &str) -> Registration {
 /// A request that is right by itself, on a host with two other tenants, one of which waits for this one.
 fn admitted(files: &Files) -> Result<(), Vec<Diagnostic>> {
     let registration = registration(LIMITED);
-    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None };
+    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None, modules: None };
     let plain = Request::read("web", &repository("metadata.json", METADATA.into())).unwrap();
     let plain = admission::admit(&plain, &registration, &REVISION.parse().unwrap(), &host).unwrap();
     let tenant = |name: &str| -> TenantName { name.parse().unwrap() };
@@ -111,7 +111,7 @@ fn admitted(files: &Files) -> Result<(), Vec<Diagnostic>> {
         systemd: Some(262),
     };
     let registered = ["web", "db", "mail"].into_iter().map(tenant).collect();
-    let host = Host { others: &[&db, &mail], registered: &registered, machine: Some(&machine) };
+    let host = Host { others: &[&db, &mail], registered: &registered, machine: Some(&machine), modules: None };
     let request = Request::read("web", files).unwrap_or_else(|faults| panic!("wrong by itself: {faults:#?}"));
     admission::admit(&request, &registration, &REVISION.parse().unwrap(), &host).map(drop)
 }

@@ -22,7 +22,7 @@ pub use model::config::Class;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Run the script that comes before a new root.
-    PreProvision(InstanceSpec),
+    PreProvision(Box<InstanceSpec>),
     /// Stop the instance.
     Stop,
     /// Make the tree and the root match.
@@ -34,7 +34,7 @@ pub enum Action {
     /// Make the layers match.
     EnsureExtensions(ExtensionSpec),
     /// Write down what the next start runs, and show it to what runs: limits, configuration, secrets, services that come or go.
-    EnsureInstance(InstanceSpec),
+    EnsureInstance(Box<InstanceSpec>),
     /// Start services of the instance anew, with what was written down.
     RestartServices(Vec<UnitName>),
     /// Start the instance.
@@ -181,7 +181,7 @@ fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, slot: Slot, picture: 
     let instance = desired.instance(slot);
     // Nothing is touched before it has run.
     if (held.is_none() || new_root) && instance.hook(Hook::PreProvision).is_some() {
-        steps.push(Step { action: Action::PreProvision(instance), class: Class::Hot, why: why.clone() });
+        steps.push(Step { action: Action::PreProvision(Box::new(instance)), class: Class::Hot, why: why.clone() });
     }
     if new_root && picture.instance.is_some_and(is_up) {
         steps.push(Step { action: Action::Stop, class, why: why.clone() });
@@ -220,7 +220,7 @@ fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>,
     if !written || hot.is_some() {
         let class = if restart.is_some() { Class::Restart } else { Class::Hot };
         let why = restart.clone().or(hot).unwrap_or_else(|| "it is not written down yet".to_owned());
-        steps.push(Step { action: Action::EnsureInstance(wanted.clone()), class, why });
+        steps.push(Step { action: Action::EnsureInstance(Box::new(wanted.clone())), class, why });
     }
     if !services.is_empty() {
         let why = words::restarted(services.len()).to_owned();

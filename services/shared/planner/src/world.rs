@@ -21,6 +21,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         depends_on: Vec::new(),
         hooks: Vec::new(),
         limits: Limits::default(),
+        security: model::security::Security::default(),
         forwards: Vec::new(),
         claims: Vec::new(),
         sysext: Vec::new(),
@@ -189,6 +190,7 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             *known(&mut world.extensions) = Some(Held { generation: 2, spec: spec.clone(), intact: true });
         }
         Action::EnsureInstance(spec) => {
+            let spec: &InstanceSpec = spec;
             let instance = known(&mut world.instance);
             let (state, running) =
                 instance.take().map_or((InstanceState::Inactive, None), |held| (held.state, held.running));

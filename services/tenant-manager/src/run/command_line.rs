@@ -21,6 +21,8 @@ pub(super) struct Container<'a> {
     pub(super) usr: Option<&'a Path>,
     /// Its secrets, each in a pipe of this process.
     pub(super) secrets: &'a [Handed],
+    /// What confines it beyond what always does.
+    pub(super) confined: &'a [String],
 }
 
 impl Container<'_> {
@@ -46,6 +48,7 @@ impl Container<'_> {
         if let Some(usr) = self.usr {
             arguments.push(bind_read_only(usr, "/usr", ""));
         }
+        arguments.extend(self.confined.iter().cloned());
         arguments.extend(self.secrets.iter().map(Handed::argument));
         if self.secrets.is_empty() {
             // So that there is a place for secrets that come later.
@@ -88,6 +91,7 @@ mod tests {
             guest: extended.then_some(&guest),
             usr: extended.then_some(&usr),
             secrets: &[],
+            confined: &["--drop-capability=CAP_SYS_RESOURCE".to_owned()],
         }
         .arguments()
     }
@@ -102,6 +106,7 @@ mod tests {
             mac: slot.mac(),
             address: slot.address(),
             limits: Limits::default(),
+            security: model::security::Security::default(),
             sysext: Vec::new(),
             services: Vec::new(),
             secrets: Vec::new(),
@@ -127,6 +132,7 @@ mod tests {
 --bind-ro=/var/lib/tenants/web/runtime/units:/run/systemd/system:rootidmap
 --bind=/run/bitbuilder/guest/web:/run/bitbuilder
 --bind-ro=/var/lib/tenants/web/runtime/layers/usr:/usr
+--drop-capability=CAP_SYS_RESOURCE
 --set-credential=bitbuilder.tenant:web
 --resolv-conf=copy-uplink
 --timezone=off

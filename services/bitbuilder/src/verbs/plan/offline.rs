@@ -28,7 +28,7 @@ pub(super) fn plan(asked: Asked, system: Option<&WorkTree>) -> TenantPlan {
     };
     let entry = known.and_then(|system| system.registrations.into_iter().find(|entry| entry.name == tenant));
     let is_registered = entry.is_some();
-    let host = Host { others: &[], registered: &registered, machine: None };
+    let host = Host { others: &[], registered: &registered, machine: None, modules: None };
     let commit = revision.clone().unwrap_or_else(Revision::unborn);
     let registration = entry.unwrap_or_else(|| Registration::unregistered(tenant.clone(), RepositoryUrl::nowhere()));
     let desired = match admit(&request, &registration, &commit, &host) {

@@ -58,8 +58,9 @@ fn all_faults_are_shown_at_once_each_with_its_place() {
 
 #[test]
 fn what_no_host_of_this_version_has_is_said() {
-    let noted = tenant(&WorkTree::at(repository(&[(manifest::PATH, METADATA)]).path()), None);
-    assert_eq!((noted.valid, noted.not_in_effect.as_slice()), (true, &["security".to_owned()][..]));
+    let without = METADATA.replace("\"security\": {}", "\"services\": {\"portable\": []}");
+    let noted = tenant(&WorkTree::at(repository(&[(manifest::PATH, &without)]).path()), None);
+    assert_eq!((noted.valid, noted.not_in_effect.as_slice()), (true, &["services.portable".to_owned()][..]));
     let refused = repository(&[(manifest::PATH, &METADATA.replace("container", "vm"))]);
     let refused = tenant(&WorkTree::at(refused.path()), None);
     assert!(refused.diagnostics[0].message.contains("not supported"), "{:?}", refused.diagnostics);

@@ -94,21 +94,21 @@ impl World {
     fn judged<T>(&self, request: &Request, judge: impl FnOnce(&Case<'_>) -> T) -> T {
         let others: Vec<&DesiredTenant> = self.others.iter().collect();
         let registered = ["web", "db", "mail"].iter().map(|name| name.parse().unwrap()).collect();
-        let host = Host { others: &others, registered: &registered, machine: Some(&self.machine) };
+        let host = Host { others: &others, registered: &registered, machine: Some(&self.machine), modules: None };
         judge(&Case { request, registration: &registration(&self.registry), host: &host })
     }
 }
 
 fn plain() -> DesiredTenant {
     let request = request(with(""), None).unwrap();
-    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None };
+    let host = Host { others: &[], registered: &BTreeSet::new(), machine: None, modules: None };
     admit(&request, &registration(REGISTRY), &REVISION.parse().unwrap(), &host).unwrap()
 }
 
 /// For each check, a request that it alone refuses: metadata.json's part, config.yaml, and what is different about the host.
 type Refused = (&'static str, &'static str, Option<&'static str>, fn(&mut World));
 
-const ALONE: [Refused; 26] = [
+const ALONE: [Refused; 28] = [
     ("name", "", None, |world| world.registry = world.registry.replacen("web", "shop", 1)),
     ("cores", r#""resources": { "cpu": { "cores": 3 } }"#, None, |_| {}),
     ("memory", r#""resources": { "memory": { "limit": "2G" } }"#, None, |_| {}),
@@ -128,6 +128,8 @@ const ALONE: [Refused; 26] = [
     ("portable", r#""services": { "portable": ["spy"] }"#, None, |_| {}),
     ("capabilities", r#""security": { "capabilities": ["CAP_SYS_ADMIN"] }"#, None, |_| {}),
     ("syscalls", r#""security": { "syscalls": { "allow": ["@clock", "@mount"] } }"#, None, |_| {}),
+    ("selinux", r#""security": { "selinux_context": "spc_t" }"#, None, |_| {}),
+    ("apparmor", r#""security": { "apparmor_profile": "unconfined" }"#, None, |_| {}),
     ("claims", r#""network": { "forward": [{ "host": 8081, "tenant": 80 }] }"#, None, |_| {}),
     ("dependencies", r#""dependsOn": ["nobody"]"#, None, |_| {}),
     ("cycles", r#""dependsOn": ["db"]"#, None, |_| {}),
@@ -190,7 +192,7 @@ fn a_request_within_its_limits_is_admitted() {
         Some("version: 1.0\nsync:\n  interval: 5min\n  webhook: false\nverify:\n  healthy: 10s\n  confirm: 1min\n"),
     )
     .unwrap();
-    let host = Host { others: &[], registered: &BTreeSet::new(), machine: Some(&machine()) };
+    let host = Host { others: &[], registered: &BTreeSet::new(), machine: Some(&machine()), modules: None };
     let tenant = admit(&request, &registration(REGISTRY), &REVISION.parse().unwrap(), &host).unwrap();
     assert!(tenant.enabled);
     assert_eq!(tenant.limits.cpu_weight, Some(200));
@@ -198,12 +200,29 @@ fn a_request_within_its_limits_is_admitted() {
     assert_eq!(tenant.healthy_for_usec, 10_000_000);
     let noticing = [tenant.noticing.interval, tenant.noticing.jitter].map(|span| span.to_string());
     assert_eq!((noticing, tenant.noticing.webhook), (["5min".to_owned(), "10s".to_owned()], false));
-    assert_eq!(tenant.not_in_effect, ["security"]);
+    assert!(tenant.not_in_effect.is_empty());
+    assert_eq!(tenant.security.capabilities, ["CAP_NET_ADMIN".parse().unwrap()]);
     assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
     let modest = plain();
     let limits = (modest.limits.cpu_cores, modest.limits.memory, modest.limits.swap);
     assert_eq!(limits, (Some(2), "1G".parse().ok(), "1G".parse().ok()), "who asks for nothing is not limited");
     assert_eq!(modest.healthy_for_usec, 5_000_000);
+}
+
+#[test]
+fn a_host_without_a_security_module_says_so() {
+    let limits =
+        REGISTRY.replace("\"syscalls\":", "\"selinux\": [\"svirt_t\"], \"apparmor\": [\"web\"], \"syscalls\":");
+    let asked = r#""security": { "selinux_context": "svirt_t", "apparmor_profile": "web" }"#;
+    let request = request(with(asked), None).unwrap();
+    let said = |modules| {
+        let host = Host { others: &[], registered: &BTreeSet::new(), machine: None, modules };
+        admit(&request, &registration(&limits), &REVISION.parse().unwrap(), &host).unwrap().not_in_effect
+    };
+    let both = ["security.selinux_context", "security.apparmor_profile"];
+    assert_eq!(said(Some(SecurityModules::default())), both);
+    assert_eq!(said(Some(SecurityModules { selinux: true, apparmor: false })), both[1..]);
+    assert!(said(None).is_empty(), "what is not known is not said");
 }
 
 #[test]

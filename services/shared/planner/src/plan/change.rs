@@ -40,6 +40,9 @@ impl Change {
         if running.sysext != wanted.sysext {
             shown.push("its extensions change".to_owned());
         }
+        if running.security != wanted.security {
+            shown.push("what confines it changes".to_owned());
+        }
         if running.image != wanted.image {
             shown.push("its image changes".to_owned());
         }
