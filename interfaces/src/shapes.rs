@@ -11,6 +11,8 @@ use model::{
     archive::Manifest,
     config::Script,
     identity::UidRange,
+    ids::IdSet,
+    manifest::ManagedOom,
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
     notification::{Endpoint, Kind, Occasion, ProjectPath, Target},
@@ -35,7 +37,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script, Capability, Syscalls, SelinuxContext, ApparmorProfile);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script, Capability, Syscalls, SelinuxContext, ApparmorProfile, IdSet);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -179,7 +181,27 @@ shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });
 shaped!(Forward { host: Port, tenant: Port, protocol: Protocol });
-shaped!(Limits { cpu_cores: Option<u32>, cpu_weight: Option<u32>, memory: Option<Size>, swap: Option<Size> });
+impl Shaped for ManagedOom {
+    fn shape() -> Shape {
+        words(&["auto", "kill"])
+    }
+}
+
+shaped!(Limits {
+    cpu_cores: Option<u32>,
+    cpu_weight: Option<u32>,
+    memory: Option<Size>,
+    swap: Option<Size>,
+    allowed_cpus: Option<IdSet>,
+    allowed_memory_nodes: Option<IdSet>,
+    managed_oom: Option<ManagedOom>,
+    tasks: Option<u32>,
+    io_weight: Option<u32>,
+    io_read: Option<Size>,
+    io_write: Option<Size>,
+    io_reads: Option<u32>,
+    io_writes: Option<u32>,
+});
 shaped!(Security {
     capabilities: Vec<Capability>,
     allow: Vec<Syscalls>,

@@ -74,6 +74,13 @@ fn limits(policy: &Policy, limits: &Limits) -> Vec<Limit> {
         limit("cores", limits.cpu_cores.as_ref(), &policy.cores),
         limit("memory", limits.memory.as_ref(), &policy.memory),
         limit("swap", limits.swap.as_ref(), &policy.swap),
+        limit("tasks", limits.tasks.as_ref(), &policy.tasks),
+        limit("processors", limits.allowed_cpus.as_ref(), &policy.cpus),
+        limit("memory nodes", limits.allowed_memory_nodes.as_ref(), &policy.nodes),
+        limit("read per second", limits.io_read.as_ref(), &policy.read),
+        limit("written per second", limits.io_write.as_ref(), &policy.write),
+        limit("reads per second", limits.io_reads.as_ref(), &policy.reads),
+        limit("writes per second", limits.io_writes.as_ref(), &policy.writes),
     ];
     found.into_iter().flatten().collect()
 }

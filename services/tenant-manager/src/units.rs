@@ -1,11 +1,11 @@
 //! The host's service manager, and what its units mean here.
 
-use crate::{blame::Ending, containers::Containers, fault::Fault, inside, limits, text};
+use crate::{blame::Ending, containers::Containers, fault::Fault, inside, limits, paths::Paths, text};
 pub use boot::units::{container, target, timer};
 use host::{
     capacity::has_inotify_instances,
     command::Command,
-    systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit, Value},
+    systemd::{Kept, OwnedValue, Systemd, SystemdError, Unit},
 };
 use model::{Limits, TenantName, UnitName, names::RepositoryName, observed::InstanceState};
 use std::{
@@ -56,7 +56,8 @@ pub async fn limit_at_start(tenant: &TenantName, limits: &Limits) -> Result<(), 
 
 /// Sets a tenant's limits on its unit, without a reload.
 async fn set(systemd: &Systemd, tenant: &TenantName, limits: &Limits) -> Result<(), SystemdError> {
-    let properties = limits::properties(limits).map(|(name, value)| (name, Value::U64(value)));
+    let tree = Paths::below(Path::new("/")).tenant_root(tenant).display().to_string();
+    let properties = limits::properties(limits, &tree);
     systemd.set_properties(&container(tenant), &properties).await
 }
 

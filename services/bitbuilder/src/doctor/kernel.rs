@@ -5,7 +5,7 @@ use host::confinement;
 use model::identity::{Slot, UidRange};
 use std::{fs, path::Path};
 
-const CONTROLLERS: [&str; 4] = ["memory", "cpu", "io", "pids"];
+const CONTROLLERS: [&str; 5] = ["memory", "cpu", "io", "pids", "cpuset"];
 
 /// `held` are the uids of each tenant that this host has.
 pub(super) fn all(held: &[(String, UidRange)]) -> Vec<Finding> {
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn each_thing_missing_is_named() {
         assert_eq!(controllers(Some("cpuset cpu io memory hugetlb pids\n")).verdict, Verdict::Ok);
-        assert!(controllers(Some("cpu pids\n")).found.starts_with("memory, io missing"));
+        assert!(controllers(Some("cpu pids\n")).found.starts_with("memory, io, cpuset missing"));
         assert_eq!(controllers(None).verdict, Verdict::Warn);
         assert_eq!(inotify(Some("128\n"), 1).verdict, Verdict::Ok);
         assert_eq!(inotify(Some("128\n"), 12).verdict, Verdict::Warn);

@@ -3,13 +3,14 @@
 
 mod dependencies;
 mod machine;
+mod resources;
 mod retention;
 mod security;
 
 use crate::{
     claim::Claim,
     config,
-    desired::{DesiredTenant, Limits},
+    desired::DesiredTenant,
     diagnostic::{self, Diagnostic},
     document::{Document, Step},
     manifest::{self, Manifest},
@@ -52,7 +53,7 @@ struct Case<'a> {
 type Check = fn(&Case<'_>) -> Vec<Diagnostic>;
 
 /// The checks, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 24] = [
+const CHECKS: [(&str, Check); 28] = [
     ("name", |case| case.name()),
     ("cores", |case| {
         case.within(path!["resources", "cpu", "cores"], case.asks().resources.cpu.cores, &case.policy().cores, "cores")
@@ -73,6 +74,10 @@ const CHECKS: [(&str, Check); 24] = [
             "of swap",
         )
     }),
+    ("allowed processors", |case| case.allowed_cpus()),
+    ("allowed memory nodes", |case| case.allowed_memory_nodes()),
+    ("tasks", |case| case.tasks()),
+    ("io", |case| case.io()),
     ("root", |case| {
         case.within(
             path!["resources", "storage", "root"],
@@ -272,13 +277,7 @@ impl Case<'_> {
             enabled: asks.tenant.enabled,
             image: asks.image.clone(),
             depends_on: asks.depends_on.clone(),
-            limits: Limits {
-                // Who asks for nothing gets what the policy allows, not everything.
-                cpu_cores: Some(asks.resources.cpu.cores.unwrap_or(policy.cores.most).number()),
-                cpu_weight: asks.resources.cpu.shares.map(|shares| cpu_weight(shares.number())),
-                memory: Some(asks.resources.memory.limit.unwrap_or(policy.memory.most)),
-                swap: Some(asks.resources.memory.swap.unwrap_or(policy.swap.most)),
-            },
+            limits: resources::granted(&asks.resources, policy),
             security: security::granted(&asks.security),
             forwards: asks.network.forward.clone(),
             claims: Claim::of(asks).into_iter().map(|(claim, _)| claim).collect(),

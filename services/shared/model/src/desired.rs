@@ -4,6 +4,8 @@ use crate::{
     claim::Claim,
     hooks::{Hook, HookSpec},
     identity::{PREFIX_LENGTH, Slot, UidRange},
+    ids::IdSet,
+    manifest::ManagedOom,
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::{Forward, LinkName, MacAddress, NetworkSpec},
     noticing::Noticing,
@@ -78,6 +80,24 @@ pub struct Limits {
     pub memory: Option<Size>,
     /// MemorySwapMax=.
     pub swap: Option<Size>,
+    /// AllowedCPUs=.
+    pub allowed_cpus: Option<IdSet>,
+    /// AllowedMemoryNodes=.
+    pub allowed_memory_nodes: Option<IdSet>,
+    /// ManagedOOMMemoryPressure=.
+    pub managed_oom: Option<ManagedOom>,
+    /// TasksMax=.
+    pub tasks: Option<u32>,
+    /// IOWeight=, 1 to 10000.
+    pub io_weight: Option<u32>,
+    /// IOReadBandwidthMax= of the device that holds the tenant, per second.
+    pub io_read: Option<Size>,
+    /// IOWriteBandwidthMax= of the same.
+    pub io_write: Option<Size>,
+    /// IOReadIOPSMax= of the same.
+    pub io_reads: Option<u32>,
+    /// IOWriteIOPSMax= of the same.
+    pub io_writes: Option<u32>,
 }
 
 /// What storage keeps for a tenant.

@@ -11,6 +11,7 @@ pub mod document;
 pub mod export;
 pub mod hooks;
 pub mod identity;
+pub mod ids;
 pub mod interface;
 pub mod manifest;
 pub mod names;

@@ -3,6 +3,7 @@
 use crate::{
     document::declare::{choice, record},
     document::{Decode, Faults, Node, OneOrMore, Value},
+    ids::IdSet,
     interface::{Hardware, InterfaceAddress, InterfaceName, VlanId},
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::Forward,
@@ -86,6 +87,10 @@ record! {
         memory: Memory = Memory::default(),
         /// Storage.
         storage: Storage = Storage::default(),
+        /// Reading and writing of the device that holds the tenant.
+        io: Io = Io::default(),
+        /// At most so many processes and threads, TasksMax=. Nothing said is as many as the policy allows.
+        tasks: Option<Tasks>,
     }
 
     /// Processor time.
@@ -95,6 +100,8 @@ record! {
         cores: Option<Cores>,
         /// Relative share when processors are scarce; 1024 is the usual one. CPUWeight= is shares·100/1024, from 1 to 10000.
         shares: Option<Shares>,
+        /// Runs on these processors alone, AllowedCPUs=. Nothing said is all that the policy allows.
+        allowed_cpus as "allowedCpus": Option<IdSet>,
     }
 
     /// Memory.
@@ -104,6 +111,25 @@ record! {
         limit: Option<Size>,
         /// At most this much swap, MemorySwapMax=. Nothing said is as much as the policy allows.
         swap: Option<Size>,
+        /// Memory of these nodes alone, AllowedMemoryNodes=. Nothing said is all that the policy allows.
+        allowed_memory_nodes as "allowedMemoryNodes": Option<IdSet>,
+        /// What systemd-oomd(8) does when the tenant is short of memory, ManagedOOMMemoryPressure=; auto if nothing is said.
+        managed_oom as "managedOomMemoryPressure": Option<ManagedOom>,
+    }
+
+    /// Reading and writing of the device that holds a tenant. Nothing said is as much as the policy allows.
+    #[derive(Default)]
+    Io {
+        /// Relative share when the device is busy, IOWeight=; 100 is the usual one.
+        weight: Option<IoWeight>,
+        /// At most so many bytes read per second, IOReadBandwidthMax=.
+        read_bandwidth as "readBandwidthMax": Option<Size>,
+        /// At most so many bytes written per second, IOWriteBandwidthMax=.
+        write_bandwidth as "writeBandwidthMax": Option<Size>,
+        /// At most so many reads per second, IOReadIOPSMax=.
+        read_iops as "readIopsMax": Option<Iops>,
+        /// At most so many writes per second, IOWriteIOPSMax=.
+        write_iops as "writeIopsMax": Option<Iops>,
     }
 
     /// Storage.
@@ -195,6 +221,14 @@ choice! {
         Vm = "vm",
     }
 
+    /// What systemd-oomd(8) does.
+    ManagedOom, "what systemd-oomd does" {
+        /// What is set for the host.
+        Auto = "auto",
+        /// It ends a part of the tenant.
+        Kill = "kill",
+    }
+
     /// How a tenant is connected.
     Mode, "a network mode" {
         /// A private subnet behind the host's address.
@@ -229,6 +263,18 @@ bounded!(
 bounded!(
     /// A relative share of processor time.
     Shares(u32), "a processor share", 2 to 262_144
+);
+bounded!(
+    /// A number of processes and threads.
+    Tasks(u32), "a number of tasks", 64 to 4_194_304
+);
+bounded!(
+    /// A relative share of a device.
+    IoWeight(u32), "a weight", 1 to 10_000
+);
+bounded!(
+    /// A number of operations per second.
+    Iops(u32), "a number of operations per second", 1 to 2_147_483_647
 );
 checked_text!(
     /// An identifier of the owner's own.

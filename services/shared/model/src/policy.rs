@@ -4,8 +4,9 @@
 use crate::{
     config::{Data, Snapshots},
     document::{Document, declare::record},
+    ids::IdSet,
     interface::VlanId,
-    manifest::{Cores, Mode, Version},
+    manifest::{Cores, Iops, Mode, Tasks, Version},
     names::ExtensionName,
     network::Port,
     path,
@@ -36,6 +37,10 @@ record! {
         memory: MemoryLimits = MemoryLimits::default(),
         /// Storage.
         storage: StorageLimits = StorageLimits::default(),
+        /// Reading and writing.
+        io: IoLimits = IoLimits::default(),
+        /// Processes and threads. Built in: 16384.
+        tasks: Option<Tasks>,
         /// Ways to be connected.
         network: NetworkLimits = NetworkLimits::default(),
         /// What becomes of it when it leaves.
@@ -63,6 +68,21 @@ record! {
     CpuLimits {
         /// Cores' worth of time. Built in: 2.
         cores: Option<Cores>,
+        /// Processors that it may run on, as "0-3,8". Built in: all.
+        allowed: Option<IdSet>,
+    }
+
+    /// Most bytes and operations per second, on the device that holds the tenant.
+    #[derive(Default)]
+    IoLimits {
+        /// Bytes read. Built in: 7E, which is no limit.
+        read: Option<Size>,
+        /// Bytes written. Built in: 7E, which is no limit.
+        write: Option<Size>,
+        /// Reads. Built in: 2147483647, which is no limit.
+        reads: Option<Iops>,
+        /// Writes. Built in: 2147483647, which is no limit.
+        writes: Option<Iops>,
     }
 
     /// Most memory.
@@ -72,6 +92,8 @@ record! {
         limit: Option<Size>,
         /// Swap. Built in: 0.
         swap: Option<Size>,
+        /// Memory nodes whose memory it may have, as "0-1". Built in: all.
+        nodes: Option<IdSet>,
     }
 
     /// Most storage.
@@ -254,6 +276,20 @@ policy! {
     memory: Size = "\"1G\"" at memory.limit;
     /// Swap.
     swap: Size = "\"0\"" at memory.swap;
+    /// Processors.
+    cpus: IdSet = "\"0-8191\"" at cpu.allowed;
+    /// Memory nodes.
+    nodes: IdSet = "\"0-8191\"" at memory.nodes;
+    /// Processes and threads.
+    tasks: Tasks = "16384" at tasks;
+    /// Bytes read per second.
+    read: Size = "\"7E\"" at io.read;
+    /// Bytes written per second.
+    write: Size = "\"7E\"" at io.write;
+    /// Reads per second.
+    reads: Iops = "2147483647" at io.reads;
+    /// Writes per second.
+    writes: Iops = "2147483647" at io.writes;
     /// Root volume.
     root: Size = "\"10G\"" at storage.root;
     /// Data volume.

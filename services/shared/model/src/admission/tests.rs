@@ -25,8 +25,9 @@ const REGISTRY: &str = r#"{
       "name": "web",
       "repository": "git://h/web",
       "limits": {
-        "cpu": { "cores": 2 },
-        "memory": { "limit": "1G", "swap": "1G" },
+        "cpu": { "cores": 2, "allowed": "0-3" },
+        "memory": { "limit": "1G", "swap": "1G", "nodes": "0" },
+        "tasks": 500, "io": { "read": "1M", "writes": 100 },
         "storage": { "root": "10G", "data": "10G", "snapshots": 2 },
         "network": { "modes": ["nat"], "vlans": ["100-199"] },
         "ports": ["8080-8081"],
@@ -108,11 +109,16 @@ fn plain() -> DesiredTenant {
 /// For each check, a request that it alone refuses: metadata.json's part, config.yaml, and what is different about the host.
 type Refused = (&'static str, &'static str, Option<&'static str>, fn(&mut World));
 
-const ALONE: [Refused; 28] = [
+const ALONE: [Refused; 33] = [
     ("name", "", None, |world| world.registry = world.registry.replacen("web", "shop", 1)),
     ("cores", r#""resources": { "cpu": { "cores": 3 } }"#, None, |_| {}),
     ("memory", r#""resources": { "memory": { "limit": "2G" } }"#, None, |_| {}),
     ("swap", r#""resources": { "memory": { "swap": "2G" } }"#, None, |_| {}),
+    ("allowed processors", r#""resources": { "cpu": { "allowedCpus": "2-4" } }"#, None, |_| {}),
+    ("allowed memory nodes", r#""resources": { "memory": { "allowedMemoryNodes": "1" } }"#, None, |_| {}),
+    ("tasks", r#""resources": { "tasks": 501 }"#, None, |_| {}),
+    ("io", r#""resources": { "io": { "readBandwidthMax": "2M" } }"#, None, |_| {}),
+    ("io", r#""resources": { "io": { "writeIopsMax": 101 } }"#, None, |_| {}),
     ("root", r#""resources": { "storage": { "root": "11G" } }"#, None, |_| {}),
     ("data", r#""resources": { "storage": { "data": "11G" } }"#, None, |_| {}),
     ("snapshots", "", Some("version: \"1.0\"\nretention:\n  snapshots: 3\n"), |_| {}),
@@ -204,6 +210,10 @@ fn a_request_within_its_limits_is_admitted() {
     assert_eq!(tenant.security.capabilities, ["CAP_NET_ADMIN".parse().unwrap()]);
     assert_eq!((tenant.limits.cpu_cores, tenant.limits.memory), (Some(2), "1G".parse().ok()));
     let modest = plain();
+    let narrowed = &modest.limits;
+    assert_eq!(narrowed.allowed_cpus.as_ref().map(ToString::to_string).as_deref(), Some("0-3"));
+    assert_eq!((narrowed.tasks, narrowed.io_read, narrowed.io_writes), (Some(500), "1M".parse().ok(), Some(100)));
+    assert_eq!((narrowed.io_write, narrowed.io_reads), (None, None), "what nobody limits has no limit");
     let limits = (modest.limits.cpu_cores, modest.limits.memory, modest.limits.swap);
     assert_eq!(limits, (Some(2), "1G".parse().ok(), "1G".parse().ok()), "who asks for nothing is not limited");
     assert_eq!(modest.healthy_for_usec, 5_000_000);
@@ -245,7 +255,7 @@ fn signers_bring_their_keys_or_are_missed_where_they_are_named() {
     assert_eq!(
         missed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
-            "system:signers/alice.pub: system:tenants/registry.json:12 names alice, and there is no key here nor in signers/alice.asc"
+            "system:signers/alice.pub: system:tenants/registry.json:13 names alice, and there is no key here nor in signers/alice.asc"
         ]
     );
     files.insert("signers/alice.pub", key.to_owned());
