@@ -11,9 +11,9 @@ use crate::tally::Tally;
 use crate::workspace::{Workspace, cargo};
 use crate::{fuzz, package, root, tools};
 
-/// Crates whose tests boot hosts. Two at once fill a small machine.
+/// Crates whose tests boot hosts. Most of their time they wait, so that a small machine takes some at once.
 const ON_HOSTS: &[&str] = &["integration-tests", "test-host"];
-const HOSTS_AT_ONCE: &str = "2";
+const HOSTS_AT_ONCE: &str = "4";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
