@@ -40,6 +40,7 @@ object! {
         #[serde(rename = "suspendedSinceUSec")] suspended_since_u_sec: Option<u64>,
         limits: Vec<Limit>,
         #[serde(rename = "confirmUntilUSec")] confirm_until_u_sec: Option<u64>,
+        sleep_after: Option<TimeSpan>,
         leaving: Option<Leaving>,
     }
     /// How a tenant leaves.

@@ -7,7 +7,7 @@ use crate::{
 use model::{
     Diagnostic, ExtensionName, ExtensionSpec, Forward, Hook, HookSpec, ImageName, InstanceSpec, Limits, MacAddress,
     Mirrors, NetworkSpec, Protocol, PushUrl, Reference, Remote, RemoteState, RepositoryUrl, Revision, ServiceSpec,
-    Size, StorageSpec, TenantName, UnitName,
+    Size, StorageSpec, TenantName, UnitName, Wake,
     archive::Manifest,
     config::Script,
     identity::UidRange,
@@ -16,7 +16,7 @@ use model::{
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
     notification::{Endpoint, Kind, Occasion, ProjectPath, Target},
-    observed::InstanceState,
+    observed::{InstanceState, Listening},
     retention::Data,
     secrets::{Digest, Reason, Recipient, Sealed, SealedSecret, SecretName, SecretSpec, SecretValue},
     security::{ApparmorProfile, Capability, Security, SelinuxContext, Syscalls},
@@ -72,6 +72,12 @@ impl Shaped for Hook {
 impl Shaped for InstanceState {
     fn shape() -> Shape {
         words(&["inactive", "activating", "active", "deactivating", "failed"])
+    }
+}
+
+impl Shaped for Listening {
+    fn shape() -> Shape {
+        words(&["no", "as_written", "otherwise"])
     }
 }
 
@@ -217,6 +223,7 @@ shaped!(NetworkSpec {
     address: Ipv4Addr,
     mac: MacAddress,
     forwards: Vec<Forward>,
+    on_demand: bool,
 });
 shaped!(InstanceSpec {
     revision: Revision,
@@ -232,7 +239,9 @@ shaped!(InstanceSpec {
     secrets: Vec<SecretSpec>,
     depends_on: Vec<TenantName>,
     hooks: Vec<HookSpec>,
+    wake: Option<Wake>,
 });
+shaped!(Wake { forwards: Vec<Forward>, sleep_after: TimeSpan });
 shaped!(HookSpec { hook: Hook, script: Script, timeout: TimeSpan });
 
 /// `prefix_length` as `prefixLength`; systemd spells microseconds `USec`.

@@ -2,13 +2,16 @@
 
 use crate::macros::{contract, errors, object};
 use model::{
-    InstanceSpec, TenantName, UnitName, identity::UidRange, names::RepositoryName, observed::InstanceState,
+    InstanceSpec, TenantName, UnitName,
+    identity::UidRange,
+    names::RepositoryName,
+    observed::{InstanceState, Listening},
     time::TimeSpan,
 };
 
 object! {
     /// What is held for one tenant.
-    Instance { tenant: TenantName, generation: u64, spec: InstanceSpec, state: InstanceState, running: Option<InstanceSpec> }
+    Instance { tenant: TenantName, generation: u64, spec: InstanceSpec, state: InstanceState, running: Option<InstanceSpec>, listening: Listening }
     /// One of a tenant's services.
     Service {
         unit: UnitName,
@@ -25,6 +28,8 @@ object! {
     PreProvision { tenant: TenantName, generation: u64, spec: InstanceSpec }
     /// Starts a tenant.
     Start { tenant: TenantName, generation: u64 }
+    /// Listens for a tenant.
+    Listen { tenant: TenantName, generation: u64 }
     /// Stops and starts a tenant.
     Restart { tenant: TenantName, generation: u64 }
     /// Starts services anew.
@@ -72,6 +77,7 @@ contract! { "io.bitbuilder.Tenant", "io.bitbuilder.Tenant.varlink", Error,
     Ensure => Changed, Mutate, Ignored;
     PreProvision => Changed, Mutate, Ignored;
     Start => Changed, Mutate, Ignored;
+    Listen => Changed, Mutate, Ignored;
     Restart => Changed, Mutate, Ignored;
     RestartServices => Changed, Mutate, Ignored;
     Stop => Changed, Mutate, Ignored;

@@ -9,13 +9,14 @@ mod provision;
 mod push;
 mod validate;
 mod varlink;
+mod wake;
 
 pub(crate) use varlink::{Client, client};
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use integration_tests::Scene;
+use integration_tests::{Registration, Scene, registry};
 use serde_json::json;
 use test_host::{Host, Package};
 
@@ -23,7 +24,7 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, hot-change, restart-class, provision, varlink-call,
+    /// Only figures whose names begin with this: push-ready, hot-change, restart-class, provision, wake, varlink-call,
     /// idle-memory, plan, validate, git-noop, git-sync-memory, reconcile-1000, generator-1000
     name: Option<String>,
     /// Print an object per line instead of a table
@@ -57,13 +58,14 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 12] = [
+const MEASURES: [(&str, Measure); 13] = [
     ("validate", validate::measure),
     ("varlink-call", varlink::measure),
     ("push-ready", push::measure),
     ("provision", provision::measure),
     ("hot-change", hot::change),
     ("restart-class", hot::restart),
+    ("wake", wake::measure),
     ("idle-memory", memory::measure),
     ("git-noop", many::looks),
     ("git-sync-memory", many::memory),
@@ -98,6 +100,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(if all_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes the host follow one tenant, and nobody else. Another figure may have made it follow something before.
+fn register(scene: &Scene, name: &str) -> Result<()> {
+    let tenants = [Registration::new(name)];
+    if scene.host.sh("test -d /srv/git/system")?.success() {
+        scene.open("system").commit("Another", &[("tenants/registry.json", &registry(&tenants))])?;
+        scene.must("bitbuilder sync system --wait").map(drop)
+    } else {
+        scene.follow(&tenants).map(drop)
+    }
 }
 
 fn print(figure: &Figure, as_json: bool) {

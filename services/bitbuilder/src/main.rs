@@ -8,6 +8,7 @@ mod inside;
 mod output;
 mod pager;
 mod services;
+mod sleep;
 mod table;
 mod verbs;
 

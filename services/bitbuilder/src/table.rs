@@ -1,6 +1,9 @@
 //! Tenants as a person reads them: a line each, or one in full.
 
-use crate::output;
+use crate::{
+    output,
+    sleep::{self, Sleeping},
+};
 use interfaces::orchestrator::{HostStatus, Leaving, Limit, PushMirror, TenantState, TenantStatus};
 use model::{
     Remote, RemoteState, Revision, TenantName,
@@ -16,20 +19,20 @@ fn short(revision: Option<&Revision>) -> &str {
 }
 
 /// A line per tenant, and below it why it is not what was pushed.
-pub(crate) fn tenants(tenants: &[TenantStatus], now_usec: u64) -> String {
+pub(crate) fn tenants(tenants: &[TenantStatus], sleeping: &Sleeping, now_usec: u64) -> String {
     let width = tenants.iter().map(|tenant| tenant.tenant.as_str().len()).max().unwrap_or(0).max(6);
     let mut text = format!(
         "{:width$}  {:STATE$}  {:12}  {:13}  {:15}  FORWARDS\n",
         "TENANT", "STATE", "COMMIT", "SINCE", "ADDRESS"
     );
     for tenant in tenants {
-        text.push_str(&line(tenant, width, now_usec));
+        text.push_str(&line(tenant, sleeping, width, now_usec));
     }
     text
 }
 
 /// One tenant's line and remarks.
-pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String {
+pub(crate) fn line(tenant: &TenantStatus, sleeping: &Sleeping, width: usize, now_usec: u64) -> String {
     let state = output::paint(tenant.state, &format!("{:STATE$}", tenant.state));
     let address = tenant.address.map_or("-".to_owned(), |address| address.to_string());
     let forwards: Vec<String> = tenant
@@ -46,7 +49,7 @@ pub(crate) fn line(tenant: &TenantStatus, width: usize, now_usec: u64) -> String
     );
     text.truncate(text.trim_end().len());
     text.push('\n');
-    for remark in remarks(tenant, now_usec) {
+    for remark in sleep::remark(tenant, sleeping).into_iter().chain(remarks(tenant, now_usec)) {
         for (index, part) in remark.lines().enumerate() {
             let indent = if index == 0 { "  " } else { "    " };
             // Writing to a String cannot fail.
@@ -124,8 +127,8 @@ fn leaves(tenant: &TenantName, leaving: &Leaving, now_usec: u64) -> String {
 }
 
 /// One tenant in full, with what became of it last.
-pub(crate) fn tenant(tenant: &TenantStatus, history: &str, now_usec: u64) -> String {
-    let mut text = tenants(std::slice::from_ref(tenant), now_usec);
+pub(crate) fn tenant(tenant: &TenantStatus, sleeping: &Sleeping, history: &str, now_usec: u64) -> String {
+    let mut text = tenants(std::slice::from_ref(tenant), sleeping, now_usec);
     let whole = |revision: Option<&Revision>| revision.map_or("-".to_owned(), ToString::to_string);
     let _infallible = write!(
         text,
@@ -310,6 +313,7 @@ mod tests {
                 limit("memory", "256M", "1G", "system:tenants/registry.json:9"),
             ],
             confirm_until_u_sec: Some(185_000_000),
+            sleep_after: "10min".parse().ok(),
             leaving: Some(Leaving {
                 since_u_sec: 65_000_000,
                 until_u_sec: Some(86_525_000_000),
@@ -322,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_tenant_reads_well() {
-        insta::assert_snapshot!(tenant(&status(), "    an event\n", 125_000_000));
+        insta::assert_snapshot!(tenant(&status(), &Sleeping::new(), "    an event\n", 125_000_000));
         let followed = TenantStatus { suspended_since_u_sec: None, ..status() };
         assert!(next(&followed).is_some_and(|next| next.starts_with("bitbuilder plan web")));
         assert_eq!(not_fetched("away", 1, Some(40_000_000), 0), "not fetched (next try in 40 s): away");

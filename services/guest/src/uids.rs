@@ -2,16 +2,10 @@
 //! service manager as a credential, so that this process sees no other tenant's.
 
 use model::identity::UidRange;
+use runtime::record;
 use serde::Deserialize;
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::{io, path::Path};
 use tracing::warn;
-
-/// More than any record has.
-const LARGEST_RECORD: u64 = 1 << 20;
 
 /// What matters here of the tenant manager's record. The rest may change without us.
 #[derive(Debug, Deserialize)]
@@ -26,22 +20,15 @@ struct Spec {
 
 /// The uids that the tenant with this record has. None as long as there is no such record.
 #[must_use]
-pub fn uids_of(record: &Path) -> Option<UidRange> {
-    match read(record) {
-        Ok(uids) => Some(uids),
+pub fn uids_of(path: &Path) -> Option<UidRange> {
+    match record::read::<Compiled>(path) {
+        Ok(compiled) => Some(compiled.spec.uids),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
         Err(cause) => {
-            warn!("cannot read the tenant's uids in {}: {cause}", record.display());
+            warn!("cannot read the tenant's uids in {}: {cause}", path.display());
             None
         }
     }
-}
-
-fn read(record: &Path) -> io::Result<UidRange> {
-    let mut bytes = Vec::new();
-    File::open(record)?.take(LARGEST_RECORD).read_to_end(&mut bytes)?;
-    let compiled: Compiled = serde_json::from_slice(&bytes)?;
-    Ok(compiled.spec.uids)
 }
 
 #[cfg(test)]
@@ -71,6 +58,7 @@ mod tests {
             secrets: Vec::new(),
             depends_on: Vec::new(),
             hooks: Vec::new(),
+            wake: None,
         };
         records.write(&web, &Record { generation: 1, spec }).unwrap();
         assert_eq!(uids_of(&records.path(&web)), Some(slot.uids()));

@@ -89,6 +89,7 @@ fn status(tenant: &str) -> TenantStatus {
         suspended_since_u_sec: None,
         limits: Vec::new(),
         confirm_until_u_sec: None,
+        sleep_after: None,
         leaving: None,
     }
 }

@@ -44,6 +44,7 @@ const CHAINS: &str = r#"
 		ct state vmap { invalid : drop, established : accept, related : accept }
 		udp dport { 53, 67 } accept
 		tcp dport 53 accept
+		meta l4proto . th dport @listened accept
 		icmp type echo-request accept
 		drop
 	}
@@ -87,16 +88,23 @@ const CHAINS: &str = r#"
 pub fn render(places: &Places) -> String {
     let tenants = places.values().map(|spec| format!("\"{}\" . {}", spec.bridge, spec.address));
     let addresses = places.values().map(|spec| spec.address);
-    let forwards = places.values().flat_map(|spec| {
+    let (woken, always): (Vec<_>, Vec<_>) = places.values().partition(|spec| spec.on_demand);
+    let forwards = always.into_iter().flat_map(|spec| {
         let lead = |forward: &model::Forward| {
             format!("{} . {} : {} . {}", forward.protocol, forward.host, spec.address, forward.tenant)
         };
         spec.forwards.iter().map(lead)
     });
+    let listened = woken.into_iter().flat_map(|spec| &spec.forwards);
+    let listened = listened.map(|forward| format!("{} . {}", forward.protocol, forward.host));
     let tenants = set("set tenants", "ifname . ipv4_addr", tenants);
     let addresses = set("set addresses", "ipv4_addr", addresses);
     let forwards = set("map forwards", "inet_proto . inet_service : ipv4_addr . inet_service", forwards);
-    format!("{REPLACE}table inet bitbuilder {{\n{tenants}{addresses}{forwards}{}}}\n", CHAINS.trim_start_matches('\n'))
+    let listened = set("set listened", "inet_proto . inet_service", listened);
+    format!(
+        "{REPLACE}table inet bitbuilder {{\n{tenants}{addresses}{forwards}{listened}{}}}\n",
+        CHAINS.trim_start_matches('\n')
+    )
 }
 
 fn set(head: &str, kind: &str, elements: impl Iterator<Item = impl Display>) -> String {
@@ -141,13 +149,17 @@ fn normalise(object: &mut Value) {
 mod tests {
     use super::*;
     use crate::places::tests::{any_place, forward, place};
-    use model::Protocol;
+    use model::{NetworkSpec, Protocol};
     use proptest::prelude::*;
     use serde_json::json;
 
     fn two() -> Places {
         Places::from([
             ("mail".parse().unwrap(), place(1, vec![forward(Protocol::Udp, 5300, 53)])),
+            (
+                "shop".parse().unwrap(),
+                NetworkSpec { on_demand: true, ..place(2, vec![forward(Protocol::Tcp, 8090, 80)]) },
+            ),
             (
                 "web".parse().unwrap(),
                 place(0, vec![forward(Protocol::Tcp, 8080, 80), forward(Protocol::Tcp, 8443, 443)]),

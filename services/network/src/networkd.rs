@@ -21,7 +21,7 @@ pub struct Rendered {
 /// Renders a tenant's two files.
 #[must_use]
 pub fn render(spec: &NetworkSpec) -> Rendered {
-    let NetworkSpec { bridge, gateway, prefix_length, address, mac, forwards: _ } = spec;
+    let NetworkSpec { bridge, gateway, prefix_length, address, mac, forwards: _, on_demand: _ } = spec;
     let offset = places::offset(spec);
     let netdev = format!(
         "\

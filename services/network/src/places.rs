@@ -137,6 +137,7 @@ pub(crate) mod tests {
             address: slot.address(),
             mac: slot.mac(),
             forwards,
+            on_demand: false,
         }
     }
 

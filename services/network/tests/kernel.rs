@@ -135,6 +135,7 @@ fn place(slot: u16, forwards: &[(Protocol, i64, i64)]) -> NetworkSpec {
         address: slot.address(),
         mac: slot.mac(),
         forwards: forwards.iter().map(forward).collect(),
+        on_demand: false,
     }
 }
 

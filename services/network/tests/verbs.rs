@@ -177,6 +177,7 @@ fn place(slot: u16, host_port: i64) -> NetworkSpec {
         address: slot.address(),
         mac: slot.mac(),
         forwards: vec![Forward { host: port(host_port), tenant: port(80), protocol: Protocol::Tcp }],
+        on_demand: false,
     }
 }
 

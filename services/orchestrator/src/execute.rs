@@ -49,6 +49,7 @@ async fn one(services: &Client, tenant: &TenantName, generation: u64, action: &A
             instances.call(&tenant::PreProvision { tenant, generation, spec: *spec }).await.map(drop)?
         }
         Action::Start => instances.call(&tenant::Start { tenant, generation }).await.map(drop)?,
+        Action::Listen => instances.call(&tenant::Listen { tenant, generation }).await.map(drop)?,
         Action::Restart => instances.call(&tenant::Restart { tenant, generation }).await.map(drop)?,
         Action::Archive(manifest) => services
             .waiting(ARCHIVE_PATIENCE)

@@ -49,6 +49,7 @@ pub(crate) async fn tenant(services: &Client, tenant: &TenantName) -> ObservedTe
             spec: held.spec,
             state: held.state,
             running: held.running,
+            listening: held.listening,
         }),
     }
 }
@@ -83,8 +84,8 @@ pub(crate) async fn everything(services: &Client) -> Everything {
             (held.tenant, Held { generation: held.generation, spec: held.spec, intact: held.intact })
         }),
         instance: each(instance.map(|reply| reply.instances), |held| {
-            let Instance { tenant, generation, spec, state, running } = held;
-            (tenant, ObservedInstance { generation, spec, state, running })
+            let Instance { tenant, generation, spec, state, running, listening } = held;
+            (tenant, ObservedInstance { generation, spec, state, running, listening })
         }),
         at,
     }

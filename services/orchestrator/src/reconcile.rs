@@ -165,6 +165,8 @@ impl Engine {
             let slot = seen.slot?;
             let steps = plan(target, slot, &seen.observed);
             let steps = if retries { steps.anew("somebody asked for another try") } else { steps };
+            let asleep = !target.enabled || ledger.may_sleep();
+            let steps = if asleep { steps } else { steps.awake(&seen.observed) };
             Ok((seen.observed, Some(slot), steps))
         };
         // Who is not to be anywhere gets no slot for it.
@@ -192,10 +194,10 @@ impl Engine {
         let converged = Converged { changed: changes, gone: false };
         let Some(slot) = slot else { return Ok(converged) };
         if changes {
-            let left = plan(target, slot, &observe::tenant(&self.services, tenant).await);
-            self.nothing_left(&left)?;
+            observed = observe::tenant(&self.services, tenant).await;
+            self.nothing_left(&plan(target, slot, &observed))?;
         }
-        let proven = !changes && ledger.has_held();
+        let proven = !changes && ledger.has_held() || ledger.may_sleep() && observed.sleeps();
         if target.enabled && !proven {
             self.verify(tenant, target).await?;
         }

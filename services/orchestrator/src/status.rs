@@ -44,6 +44,7 @@ pub(crate) fn tenant(
         suspended_since_u_sec: ledger.suspended_since_usec,
         limits: entry.zip(shown).map(|(entry, desired)| limits(&entry.policy, &desired.limits)).unwrap_or_default(),
         confirm_until_u_sec: ledger.trial.filter(|_| !ledger.gave_up()).and_then(|trial| trial.until_usec),
+        sleep_after: shown.and_then(|desired| desired.sleep_after),
         leaving: ledger
             .leaving
             .as_ref()

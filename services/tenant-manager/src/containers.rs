@@ -6,10 +6,19 @@ use host::systemd::SystemdError;
 use model::{Limits, TenantName, UnitName, names::RepositoryName, observed::InstanceState};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What the units of all tenants are doing.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The tenants' own units; those not named are inactive.
+    pub states: BTreeMap<TenantName, InstanceState>,
+    /// For whom somebody listens.
+    pub listening: BTreeSet<TenantName>,
+}
+
 /// Tenants' units and polling timers.
 pub trait Containers: Clone + Send + Sync + 'static {
-    /// What each tenant's unit is doing; those not named are inactive.
-    fn states(&self) -> impl Future<Output = Result<BTreeMap<TenantName, InstanceState>, SystemdError>> + Send;
+    /// What all tenants' units are doing.
+    fn seen(&self) -> impl Future<Output = Result<Seen, SystemdError>> + Send;
     /// Starts a tenant's unit and waits until the tenant is ready.
     fn start(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Runs the script that comes before a tenant's new root, and waits until it has ended.
@@ -37,6 +46,12 @@ pub trait Containers: Clone + Send + Sync + 'static {
         tenant: &TenantName,
         units: &[UnitName],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Starts to listen for a tenant as its files say, if nobody did.
+    fn listen(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Stops to listen for a tenant and to lead anybody to it, so that nothing of that is loaded.
+    fn stop_listening(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Leads to a running tenant who is connected, and has it sleep when nobody is.
+    fn lead(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// How a tenant's unit ended, as far as anybody said.
     fn ending(&self, tenant: &TenantName) -> impl Future<Output = Ending> + Send;
     /// Whether the host is going down.

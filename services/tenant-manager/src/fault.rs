@@ -56,6 +56,11 @@ pub enum Fault {
         /// What the service manager, its unit and journal say.
         reason: String,
     },
+    /// Somebody else may have a port that wakes the tenant.
+    #[error(
+        "nobody can listen for {0}: a program of the host may have one of its ports (systemctl status bitbuilder-wake@{0}.socket)"
+    )]
+    Ports(TenantName),
     /// A running tenant was not shown what it should have, for no fault of its own.
     #[error("{tenant} was not shown its commit: {reason}")]
     NotShown {
@@ -108,6 +113,7 @@ impl Fault {
             | Self::Command(_)
             | Self::NotStarted { .. }
             | Self::NotShown { .. }
+            | Self::Ports(_)
             | Self::GoingDown
             | Self::Silent(_)
             | Self::Accounts(_) => Error::Failed { action: action.to_owned(), reason: runtime::chain(&self) },

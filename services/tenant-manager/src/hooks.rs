@@ -5,7 +5,7 @@ mod said;
 mod sandbox;
 mod within;
 
-use crate::{held::Held, paths::Paths, run::RunError, units};
+use crate::{held::Held, paths::Paths, run::RunError, sleep, units};
 use host::{
     files::FileError,
     systemd::{Systemd, SystemdError},
@@ -97,7 +97,7 @@ pub async fn in_sandbox(paths: &Paths, tenant: &TenantName, hook: Hook) -> Resul
     noted(&held, tenant, spec, sandbox::run(paths, tenant, &instance, spec).await)
 }
 
-/// After a tenant said that it is ready: runs its scripts in it.
+/// After a tenant said that it is ready: runs its scripts in it, and has it sleep again if it is one that does.
 ///
 /// # Errors
 /// A script or the host failed; the start has then failed.
@@ -109,7 +109,11 @@ pub async fn after_start(paths: &Paths, tenant: &TenantName) -> Result<(), HookE
         in_tenant(&held, tenant, &instance, Hook::PostProvision).await?;
         setxattr(&root, PROVISIONED, b"1", XattrFlags::empty()).map_err(|cause| HookError::Root(cause.into()))?;
     }
-    in_tenant(&held, tenant, &instance, Hook::PostStart).await
+    in_tenant(&held, tenant, &instance, Hook::PostStart).await?;
+    if instance.wake.is_some() {
+        sleep::awake(tenant).await?;
+    }
+    Ok(())
 }
 
 /// Before a tenant's processes are told to end: runs its script in it. Nothing keeps the tenant from being stopped.

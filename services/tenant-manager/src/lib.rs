@@ -20,6 +20,7 @@ pub mod repository_units;
 pub mod reserved;
 pub mod run;
 pub mod session;
+pub mod sleep;
 pub mod targets;
 pub mod text;
 mod unit_files;

@@ -5,7 +5,7 @@ use interfaces::tenant::CONTRACT;
 use model::{Hook, TenantName};
 use runtime::{Identify, Options, caller::HostUsers};
 use std::{cell::Cell, io, path::Path, process::ExitCode};
-use tenant_manager::{hooks, manager::Manager, paths::Paths, run, session::Session, units::Units};
+use tenant_manager::{hooks, manager::Manager, paths::Paths, run, session::Session, sleep, units::Units};
 
 /// Starts, stops and looks after the tenants' processes
 #[derive(Debug, Parser)]
@@ -39,6 +39,11 @@ enum Verb {
     /// Run a tenant's script before its stop (for bitbuilder-container@.service)
     PreStop {
         /// Whose
+        tenant: TenantName,
+    },
+    /// Stop a tenant to which nobody is connected (for bitbuilder-wake@.service)
+    Sleep {
+        /// Which
         tenant: TenantName,
     },
     /// Run a tenant's script where no tenant is (for bitbuilder-pre-start@.service and bitbuilder-pre-provision@.service)
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Some(Verb::PreStop { tenant }) => {
             runtime::run("tenant-manager pre-stop", async { hooks::before_stop(&paths, &tenant).await })
         }
+        Some(Verb::Sleep { tenant }) => runtime::run("tenant-manager sleep", async { sleep::sleep(&tenant).await }),
         Some(Verb::Sandbox { hook, tenant }) => {
             let hook = if hook == Hook::PreStart.as_str() { Hook::PreStart } else { Hook::PreProvision };
             runtime::run("tenant-manager sandbox", async { hooks::in_sandbox(&paths, &tenant, hook).await })

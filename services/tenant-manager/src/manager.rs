@@ -7,7 +7,7 @@ use crate::{
     fault::Fault,
     held::{Held, Holding, StartMark},
     paths::Paths,
-    polling, repository_units, targets, view,
+    polling, repository_units, sleep, targets, view,
 };
 use host::{
     files::{self, FileError},
@@ -135,6 +135,8 @@ impl<C: Containers> Manager<C> {
             InstanceState::Active | InstanceState::Activating | InstanceState::Deactivating => true,
             InstanceState::Inactive | InstanceState::Failed => false,
         };
+        // Before it ends: nobody wakes it again.
+        self.containers.stop_listening(tenant).await?;
         if up || kept_down {
             self.containers.stop(tenant).await?;
             if self.containers.ending(tenant).await.result.as_deref() == Some("timeout") {
@@ -162,6 +164,7 @@ impl<C: Containers> Manager<C> {
             }
             InstanceState::Inactive | InstanceState::Failed => {}
         }
+        self.containers.stop_listening(tenant).await?;
         self.containers.forget(tenant).await?;
         // Its socket has gone with the unit.
         let guest = self.paths.guest(tenant);
@@ -255,7 +258,7 @@ impl<C: Containers> Manager<C> {
     }
 
     pub(crate) async fn state(&self, tenant: &TenantName) -> Result<InstanceState, Fault> {
-        Ok(self.containers.states().await?.remove(tenant).unwrap_or(InstanceState::Inactive))
+        Ok(self.containers.seen().await?.states.remove(tenant).unwrap_or(InstanceState::Inactive))
     }
 
     /// What a tenant in this state runs.
@@ -274,7 +277,7 @@ impl<C: Containers> Manager<C> {
     /// # Errors
     /// Something on the host cannot be read.
     pub async fn list(&self, tenant: Option<TenantName>) -> Result<Vec<Instance>, Fault> {
-        let mut states = self.containers.states().await?;
+        let seen = self.containers.seen().await?;
         let tenants = match tenant {
             Some(tenant) => BTreeSet::from([tenant]),
             None => self.held.tenants()?,
@@ -282,13 +285,15 @@ impl<C: Containers> Manager<C> {
         let mut instances = Vec::new();
         for name in tenants {
             let Some(Holding { record, lasting, .. }) = self.held.read(&name)? else { continue };
-            let state = states.remove(&name).unwrap_or(InstanceState::Inactive);
+            let state = seen.states.get(&name).copied().unwrap_or(InstanceState::Inactive);
             let running = self.running(&name, state)?;
             if !lasting && running.is_none() {
                 // Only what an ended start left.
                 continue;
             }
-            instances.push(Instance { tenant: name, generation: record.generation, spec: record.spec, state, running });
+            let listening = sleep::listening(&self.paths, &name, &record.spec, &seen)?;
+            let Record { generation, spec } = record;
+            instances.push(Instance { tenant: name, generation, spec, state, running, listening });
         }
         Ok(instances)
     }

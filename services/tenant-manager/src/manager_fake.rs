@@ -1,7 +1,7 @@
 //! A service manager that remembers what it was asked, and tenants to try it on.
 
 use super::*;
-use crate::{blame::Ending, held::NotShown};
+use crate::{blame::Ending, containers::Seen, held::NotShown};
 use model::{Limits, Revision, ServiceSpec, names::RepositoryName};
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         secrets: Vec::new(),
         depends_on: Vec::new(),
         hooks: Vec::new(),
+        wake: None,
     }
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn service(unit: &str, digit: &str) -> ServiceSpec {
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) states: BTreeMap<TenantName, InstanceState>,
+    pub(crate) listening: BTreeSet<TenantName>,
     pub(crate) polled: BTreeSet<RepositoryName>,
     pub(crate) asked: Vec<String>,
     pub(crate) refuses: bool,
@@ -89,8 +91,28 @@ impl Fake {
 }
 
 impl Containers for Fake {
-    async fn states(&self) -> Result<BTreeMap<TenantName, InstanceState>, SystemdError> {
-        Ok(self.machine.lock().unwrap().states.clone())
+    async fn seen(&self) -> Result<Seen, SystemdError> {
+        let machine = self.machine.lock().unwrap();
+        Ok(Seen { states: machine.states.clone(), listening: machine.listening.clone() })
+    }
+
+    async fn listen(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("listen for {tenant}"));
+        self.machine.lock().unwrap().listening.insert(tenant.clone());
+        Ok(())
+    }
+
+    async fn stop_listening(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        let woken = self.held.read(tenant).unwrap().is_some_and(|held| held.record.spec.wake.is_some());
+        if self.machine.lock().unwrap().listening.remove(tenant) || woken {
+            self.ask(format!("stop listening for {tenant}"));
+        }
+        Ok(())
+    }
+
+    async fn lead(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.ask(format!("lead to {tenant}"));
+        Ok(())
     }
 
     async fn start(&self, tenant: &TenantName) -> Result<(), SystemdError> {

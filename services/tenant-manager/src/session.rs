@@ -5,8 +5,8 @@ use futures_util::{Stream, StreamExt};
 use interfaces::{
     Method,
     tenant::{
-        Changed, CheckHealth, Ensure, EnsurePolling, Error, GetReservedUids, Health, Instance, List, Listed, Logged,
-        PreProvision, ReadLog, Remove, ReservedUids, Restart, RestartServices, Start, Stop,
+        Changed, CheckHealth, Ensure, EnsurePolling, Error, GetReservedUids, Health, Instance, List, Listed, Listen,
+        Logged, PreProvision, ReadLog, Remove, ReservedUids, Restart, RestartServices, Start, Stop,
     },
 };
 use runtime::{Answer, Call, session::Continues};
@@ -37,6 +37,10 @@ impl Session {
 
     async fn start(&self, p: Start) -> Result<Changed, Error> {
         answered(self.manager.start(&p.tenant, p.generation).await, || format!("start {}", p.tenant))
+    }
+
+    async fn listen(&self, p: Listen) -> Result<Changed, Error> {
+        answered(self.manager.listen(&p.tenant, p.generation).await, || format!("listen for {}", p.tenant))
     }
 
     async fn restart(&self, p: Restart) -> Result<Changed, Error> {
@@ -109,6 +113,7 @@ impl runtime::Session for Session {
             Ensure::NAME => call.answer(|p: Ensure| self.ensure(p)).await,
             PreProvision::NAME => call.answer(|p: PreProvision| self.pre_provision(p)).await,
             Start::NAME => call.answer(|p: Start| self.start(p)).await,
+            Listen::NAME => call.answer(|p: Listen| self.listen(p)).await,
             Restart::NAME => call.answer(|p: Restart| self.restart(p)).await,
             Remove::NAME => call.answer(|p: Remove| self.remove(p)).await,
             RestartServices::NAME => call.answer(|p: RestartServices| self.restart_services(p)).await,

@@ -1,7 +1,7 @@
 //! A tenant's target, and what its container waits for: written before the tenant is started, in the words of a boot, and
 //! gone when it was stopped. PID 1 reads them when it first hears of them, and is not reloaded.
 
-use crate::{paths::Paths, unit_files};
+use crate::{paths::Paths, sleep, unit_files};
 use boot::units;
 use host::files::FileError;
 use model::{InstanceSpec, TenantName};
@@ -28,7 +28,8 @@ pub(crate) fn ensure(paths: &Paths, tenant: &TenantName, spec: &InstanceSpec) ->
 
 /// Takes a tenant's files away. What was made at boot stays until the units are made again, and then is not.
 pub(crate) fn remove(paths: &Paths, tenant: &TenantName) -> Result<(), FileError> {
-    names(tenant).iter().try_for_each(|name| unit_files::remove(paths, name))
+    let files = names(tenant).into_iter().chain([sleep::drop_in(tenant)]);
+    files.into_iter().try_for_each(|name| unit_files::remove(paths, &name))
 }
 
 #[cfg(test)]

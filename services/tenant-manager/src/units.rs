@@ -1,7 +1,15 @@
 //! The host's service manager, and what its units mean here.
 
-use crate::{blame::Ending, containers::Containers, fault::Fault, inside, limits, paths::Paths, text};
+use crate::{
+    blame::Ending,
+    containers::{Containers, Seen},
+    fault::Fault,
+    inside, limits,
+    paths::Paths,
+    text,
+};
 pub use boot::units::{container, target, timer};
+use boot::units::{wake_service, wake_socket};
 use host::{
     capacity::has_inotify_instances,
     command::Command,
@@ -9,13 +17,14 @@ use host::{
 };
 use model::{Limits, TenantName, UnitName, names::RepositoryName, observed::InstanceState};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     path::Path,
     str::FromStr,
     time::Duration,
 };
 
 const CONTAINER: &str = "bitbuilder-container@";
+const WAKE: &str = "bitbuilder-wake@";
 const PRE_START: &str = "bitbuilder-pre-start@";
 const PRE_PROVISION: &str = "bitbuilder-pre-provision@";
 const POLLING: &str = "git-sync@";
@@ -66,12 +75,31 @@ async fn set(systemd: &Systemd, tenant: &TenantName, limits: &Limits) -> Result<
 pub struct Units(Kept);
 
 impl Containers for Units {
-    async fn states(&self) -> Result<BTreeMap<TenantName, InstanceState>, SystemdError> {
-        let listed = self.0.connect().await?.list(&[&format!("{CONTAINER}*.service")]).await?;
-        Ok(listed
-            .iter()
-            .filter_map(|unit| Some((instance(unit, CONTAINER, ".service")?, state(&unit.active_state))))
-            .collect())
+    async fn seen(&self) -> Result<Seen, SystemdError> {
+        let patterns = [format!("{CONTAINER}*.service"), format!("{WAKE}*.socket")];
+        let listed = self.0.connect().await?.list(&[&patterns[0], &patterns[1]]).await?;
+        let states =
+            listed.iter().filter_map(|unit| Some((instance(unit, CONTAINER, ".service")?, state(&unit.active_state))));
+        let sockets = listed.iter().filter(|unit| unit.active_state == "active");
+        let listening = sockets.filter_map(|unit| instance(unit, WAKE, ".socket")).collect();
+        Ok(Seen { states: states.collect(), listening })
+    }
+
+    async fn listen(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.0.connect().await?.start(&wake_socket(tenant)).await
+    }
+
+    async fn stop_listening(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        let systemd = self.0.connect().await?;
+        // The socket first: nobody starts the other again.
+        for unit in [wake_socket(tenant), wake_service(tenant)] {
+            stop_loaded(&systemd, &unit).await?;
+        }
+        Ok(())
+    }
+
+    async fn lead(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+        self.0.connect().await?.start(&wake_service(tenant)).await
     }
 
     async fn start(&self, tenant: &TenantName) -> Result<(), SystemdError> {
@@ -106,10 +134,8 @@ impl Containers for Units {
         let (systemd, unit) = (self.0.connect().await?, container(tenant));
         let guest = [".socket", ".service"].map(|suffix| format!("{GUEST}{tenant}{suffix}"));
         let sandboxes = [pre_start(tenant), pre_provision(tenant)];
-        for loaded in systemd.list(&[&unit, &guest[0], &guest[1], &sandboxes[0], &sandboxes[1]]).await? {
-            systemd.stop(&loaded.name).await?;
-            // One that had failed would stay loaded as it was.
-            systemd.reset_failed(&loaded.name).await;
+        for unit in [&unit, &guest[0], &guest[1], &sandboxes[0], &sandboxes[1]] {
+            stop_loaded(&systemd, unit).await?;
         }
         systemd.revert(&unit).await
     }
@@ -179,6 +205,16 @@ impl Containers for Units {
         systemd.reset_failed(&timer).await;
         Ok(())
     }
+}
+
+/// Stops a unit if anybody has loaded it. One that had failed would stay loaded as it was.
+async fn stop_loaded(systemd: &Systemd, unit: &str) -> Result<(), SystemdError> {
+    if systemd.list(&[unit]).await?.is_empty() {
+        return Ok(());
+    }
+    systemd.stop(unit).await?;
+    systemd.reset_failed(unit).await;
+    Ok(())
 }
 
 fn instance<N: FromStr>(unit: &Unit, prefix: &str, suffix: &str) -> Option<N> {

@@ -2,7 +2,7 @@
 //! that is restarted, beside the same restart by hand.
 
 use anyhow::{Context as _, Result};
-use integration_tests::{Registration, Repository, Scene, manifest, registry};
+use integration_tests::{Repository, Scene, manifest};
 use serde_json::json;
 
 use super::{Figure, median};
@@ -30,14 +30,7 @@ fn tenant<'a>(scene: &'a Scene, name: &str) -> Result<Repository<'a>> {
             ("word", "0\n"),
         ],
     )?;
-    // Another figure may have made the host follow something before.
-    let tenants = [Registration::new(name)];
-    if scene.host.sh("test -d /srv/git/system")?.success() {
-        scene.open("system").commit("Another", &[("tenants/registry.json", &registry(&tenants))])?;
-        scene.must("bitbuilder sync system --wait")?;
-    } else {
-        scene.follow(&tenants)?;
-    }
+    super::register(scene, name)?;
     scene.bitbuilder(&["sync", "--wait"])?;
     scene.expect_state(name, "verified")?;
     Ok(repository)

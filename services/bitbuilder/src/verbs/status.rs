@@ -2,6 +2,7 @@
 
 use crate::{
     output::{self, Failure, Json, now_usec},
+    sleep::{self, Sleeping},
     table,
     verbs::history::events_in,
 };
@@ -33,6 +34,8 @@ struct Overview<'a> {
 struct InFull<'a> {
     #[serde(flatten)]
     status: &'a TenantStatus,
+    /// Whether it sleeps; null if it never does, or that is not known.
+    asleep: Option<bool>,
     history: &'a [Event],
     next: Option<String>,
 }
@@ -52,11 +55,13 @@ async fn one(services: &Client, tenant: TenantName, json: Json) -> Result<u8, Fa
     let shown = services.call(&List { tenant: Some(tenant.clone()) }).await?.tenants;
     let Events { events } =
         services.call(&History { tenant: Some(RepositoryName::from(&tenant)), limit: Some(LAST_EVENTS) }).await?;
+    let sleeping = sleep::look(services, &shown).await;
     for status in &shown {
-        output::json(json, &InFull { status, history: &events, next: table::next(status) })?;
+        let asleep = sleeping.get(&status.tenant).copied();
+        output::json(json, &InFull { status, asleep, history: &events, next: table::next(status) })?;
         if json == Json::Off {
             let history = events_in(&events, &TimeZone::system(), "    ");
-            output::text(&table::tenant(status, &history, now_usec()))?;
+            output::text(&table::tenant(status, &sleeping, &history, now_usec()))?;
         }
     }
     Ok(0)
@@ -69,7 +74,10 @@ async fn all(services: &Client, json: Json) -> Result<u8, Failure> {
     if json == Json::Off {
         output::text(&table::host(&host, now_usec()))?;
         if !tenants.is_empty() {
-            output::text(&format!("\n{}", table::tenants(&tenants, now_usec())))?;
+            output::text(&format!(
+                "\n{}",
+                table::tenants(&tenants, &sleep::look(services, &tenants).await, now_usec())
+            ))?;
         }
     }
     Ok(0)
@@ -89,7 +97,7 @@ async fn watch(services: &Client, json: Json) -> Result<u8, Failure> {
 pub(crate) fn show(status: &TenantStatus, json: Json) -> io::Result<()> {
     output::json(json, status)?;
     if json == Json::Off {
-        output::text(&table::line(status, 0, now_usec()))?;
+        output::text(&table::line(status, &Sleeping::new(), 0, now_usec()))?;
     }
     Ok(())
 }

@@ -28,14 +28,21 @@ pub enum Moment {
 #[must_use]
 pub fn compile(state: &State, moment: Moment) -> Output {
     let mut output = Output::new();
-    let (mut wanted, mut timers) = (Vec::new(), Vec::new());
+    let (mut wanted, mut timers, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
     for (tenant, start) in &state.tenants {
         let (target, container) = (units::target(tenant), units::container(tenant));
         output.insert(target.clone(), Entry::File(units::target_text(tenant, &start.depends_on)));
         if let Some(order) = units::order_text(&start.depends_on, start.extended) {
             output.insert(format!("{container}.d/{}", units::DROP_IN), Entry::File(order));
         }
-        wanted.push(target);
+        match &start.wake {
+            None => wanted.push(target),
+            Some(wake) => {
+                let socket = units::wake_socket(tenant);
+                output.insert(format!("{socket}.d/{}", units::DROP_IN), Entry::File(units::listen_text(wake)));
+                sockets.push(socket);
+            }
+        }
     }
     for (repository, timing) in &state.polling {
         let timer = units::timer(repository);
@@ -44,9 +51,14 @@ pub fn compile(state: &State, moment: Moment) -> Output {
         }
         timers.push(timer);
     }
-    if !timers.is_empty() {
-        output.insert(units::POLLING.to_owned(), Entry::File(units::polling_text(&timers)));
-        wanted.push(units::POLLING.to_owned());
+    for (unit, what, started) in [
+        (units::POLLING, "polling of repositories", timers),
+        (units::LISTENING, "sockets of tenants that are activated on demand", sockets),
+    ] {
+        if !started.is_empty() {
+            output.insert(unit.to_owned(), Entry::File(units::starting_text(what, &started)));
+            wanted.push(unit.to_owned());
+        }
     }
     if !state.faults.is_empty() {
         output.insert(units::FAULTS.to_owned(), Entry::File(units::faults_text(state.faults.len())));

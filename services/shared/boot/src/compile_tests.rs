@@ -2,11 +2,18 @@
 
 use super::*;
 use crate::{Fault, Start, Timing};
-use model::{InstanceSpec, Limits, TenantName, identity::Slot, names::RepositoryName, record::Record};
+use model::{
+    Forward, InstanceSpec, Limits, Protocol, TenantName, Wake, identity::Slot, names::RepositoryName, record::Record,
+};
 use proptest::prelude::*;
 
 /// The bytes of a record of a tenant that waits for others.
 pub(crate) fn record(depends_on: &[&str], sysext: &[&str]) -> Vec<u8> {
+    woken(depends_on, sysext, &[])
+}
+
+/// The same of one that is woken by connections to these ports, if there are any.
+fn woken(depends_on: &[&str], sysext: &[&str], ports: &[u16]) -> Vec<u8> {
     let slot = Slot::new(3).unwrap();
     let spec = InstanceSpec {
         revision: "a".repeat(40).parse().unwrap(),
@@ -22,8 +29,14 @@ pub(crate) fn record(depends_on: &[&str], sysext: &[&str]) -> Vec<u8> {
         secrets: Vec::new(),
         depends_on: depends_on.iter().map(|name| name.parse().unwrap()).collect(),
         hooks: Vec::new(),
+        wake: (!ports.is_empty())
+            .then(|| Wake { forwards: ports.iter().map(forward).collect(), sleep_after: "1h".parse().unwrap() }),
     };
     serde_json::to_vec(&Record { generation: 1, spec }).unwrap()
+}
+
+fn forward(port: &u16) -> Forward {
+    Forward { host: i64::from(*port).try_into().unwrap(), tenant: 80.try_into().unwrap(), protocol: Protocol::Tcp }
 }
 
 fn shown(output: &Output) -> String {
@@ -39,6 +52,7 @@ fn state() -> State {
     state.tenant("web.json", &record(&["db"], &["tools"]));
     state.tenant("db.json", &record(&[], &[]));
     state.tenant("mail.json", b"{");
+    state.tenant("shop.json", &woken(&["db"], &[], &[8080, 8443]));
     state.polling.insert(RepositoryName::system(), Timing::default());
     let seldom = Timing { interval: "1d".parse().unwrap(), ..Timing::default() };
     state.polling.insert("web".parse().unwrap(), seldom);
@@ -90,23 +104,38 @@ fn is_ours(line: &str) -> bool {
         let tenant = inner("tenant-", ".target").or_else(|| inner("bitbuilder-container@", ".service"));
         tenant.is_some_and(|name| name.parse::<TenantName>().is_ok())
             || inner("git-sync@", ".timer").is_some_and(|name| name.parse::<RepositoryName>().is_ok())
-            || ["bitbuilder-extension.service", units::FAULTS, units::POLLING].contains(&unit)
+            || ["bitbuilder-extension.service", units::FAULTS, units::POLLING, units::LISTENING].contains(&unit)
     };
+    let is_socket = |name: &str| {
+        let inner = name.strip_prefix("bitbuilder-wake@").and_then(|rest| rest.strip_suffix(".socket"));
+        inner.is_some_and(|name| name.parse::<TenantName>().is_ok())
+    };
+    let port = |text: &str| text.parse::<u16>().is_ok();
     let span = |text: &str| text.is_empty() || text.parse::<model::time::TimeSpan>().is_ok();
     match line.split_once('=') {
-        None => ["", "[Unit]", "[Timer]", "[Service]"].contains(&line),
+        None => ["", "[Unit]", "[Timer]", "[Service]", "[Socket]"].contains(&line),
         Some(("Wants" | "After", words)) => words.split(' ').all(unit),
         Some(("OnActiveSec" | "OnUnitInactiveSec" | "RandomizedDelaySec", text)) => span(text),
+        Some(("ListenStream", text)) => text.strip_prefix("0.0.0.0:").is_some_and(port),
+        Some(("X-LeadsTo", text)) => port(text),
+        Some(("X-SleepAfter", text)) => span(text),
         Some(("Type" | "RemainAfterExit", text)) => ["oneshot", "yes"].contains(&text),
         Some(("ExecStart", text)) => {
-            let timers = text.strip_prefix("systemctl start --no-block ");
-            timers.is_some_and(|timers| timers.split(' ').all(|timer| timer.ends_with(".timer") && unit(timer)))
+            let started = text.strip_prefix("systemctl start --no-block ");
+            started.is_some_and(|started| {
+                started.split(' ').all(|name| name.ends_with(".timer") && unit(name) || is_socket(name))
+            })
         }
         Some(("Description", text)) => {
             let known =
                 text.strip_prefix("BitBuilder tenant ").and_then(|rest| rest.strip_suffix(" and what belongs to it"));
             known.is_some_and(|name| name.parse::<TenantName>().is_ok())
-                || ["BitBuilder tenants whose state came late", "BitBuilder polling of repositories"].contains(&text)
+                || [
+                    "BitBuilder tenants whose state came late",
+                    "BitBuilder polling of repositories",
+                    "BitBuilder sockets of tenants that are activated on demand",
+                ]
+                .contains(&text)
         }
         Some(_) => false,
     }
@@ -123,9 +152,12 @@ fn name() -> impl Strategy<Value = String> {
 
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let right = || proptest::collection::vec("[a-d]|web|db", 0..4);
-    let made = |names: Vec<String>| record(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
-    let bent = (right(), any::<prop::sample::Index>(), any::<u8>()).prop_map(move |(names, at, byte)| {
-        let mut bytes = made(names);
+    let made = |(names, ports): (Vec<String>, Vec<u16>)| {
+        woken(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[], &ports)
+    };
+    let right = move || (right(), proptest::collection::vec(1..=u16::MAX, 0..3));
+    let bent = (right(), any::<prop::sample::Index>(), any::<u8>()).prop_map(move |(right, at, byte)| {
+        let mut bytes = made(right);
         let at = at.index(bytes.len());
         bytes[at] = byte;
         bytes

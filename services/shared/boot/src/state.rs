@@ -1,7 +1,7 @@
 //! What was written down of the tenants, parsed: what each start needs of a record, and what could not be used.
 
 use crate::{Polling, order};
-use model::{InstanceSpec, TenantName, record::Record, text::printable};
+use model::{InstanceSpec, TenantName, Wake, record::Record, text::printable};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -18,6 +18,8 @@ pub struct Start {
     pub depends_on: BTreeSet<TenantName>,
     /// Whether it has system extensions.
     pub extended: bool,
+    /// What wakes it, if it is not started at boot itself.
+    pub wake: Option<Wake>,
 }
 
 /// Something that could not be used, in words that can be shown.
@@ -92,5 +94,5 @@ impl State {
 /// What a start needs of a tenant's record. All of it has to be right: the tenant manager starts nothing else.
 fn record(bytes: &[u8]) -> Result<Start, serde_json::Error> {
     let Record { spec, .. } = serde_json::from_slice::<Record<InstanceSpec>>(bytes)?;
-    Ok(Start { depends_on: spec.depends_on.into_iter().collect(), extended: !spec.sysext.is_empty() })
+    Ok(Start { depends_on: spec.depends_on.into_iter().collect(), extended: !spec.sysext.is_empty(), wake: spec.wake })
 }

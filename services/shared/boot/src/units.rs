@@ -1,7 +1,7 @@
 //! The units of a tenant that are files of their own, by name and text. Whatever is not fixed in them is a checked name or a
 //! number of seconds, in which there is nothing that systemd would read as more.
 
-use model::{TenantName, names::RepositoryName};
+use model::{TenantName, Wake, names::RepositoryName};
 use std::collections::BTreeSet;
 
 /// What a drop-in of ours is called in its unit's directory.
@@ -12,6 +12,8 @@ pub const STATE: &str = "/var/lib/bitbuilder/boot";
 pub const GENERATOR: &str = "/usr/lib/systemd/system-generators/tenant-generator";
 /// Starts the timers of all repositories.
 pub const POLLING: &str = "bitbuilder-polling.service";
+/// Starts the sockets of all tenants that are woken.
+pub const LISTENING: &str = "bitbuilder-listening.service";
 /// Says what of the state could not be used.
 pub const FAULTS: &str = "bitbuilder-boot-state.service";
 /// Starts the tenants when their state comes later than the boot's units are made.
@@ -19,8 +21,8 @@ pub const LATE: &str = "bitbuilder-late.service";
 /// What it starts.
 pub const LATE_TARGET: &str = "bitbuilder-late.target";
 
-/// How many timers one command starts: a line and a command line have an end.
-const TIMERS: usize = 500;
+/// How many units one command starts: a line and a command line have an end.
+const STARTED: usize = 500;
 
 /// What a tenant is wanted, started and stopped by.
 #[must_use]
@@ -32,6 +34,18 @@ pub fn target(tenant: &TenantName) -> String {
 #[must_use]
 pub fn container(tenant: &TenantName) -> String {
     format!("bitbuilder-container@{tenant}.service")
+}
+
+/// What listens on the ports that wake a tenant.
+#[must_use]
+pub fn wake_socket(tenant: &TenantName) -> String {
+    format!("bitbuilder-wake@{tenant}.socket")
+}
+
+/// What a connection to these ports starts, and the tenant with it.
+#[must_use]
+pub fn wake_service(tenant: &TenantName) -> String {
+    format!("bitbuilder-wake@{tenant}.service")
 }
 
 /// The unit that asks for looks at a repository.
@@ -72,16 +86,26 @@ pub fn order_text(depends_on: &BTreeSet<TenantName>, extended: bool) -> Option<S
     Some(text)
 }
 
-/// Starts the timers, and wants none of them: one that a loaded unit wants stays loaded itself when it is stopped, and would not
+/// Which ports wake a tenant: on each IPv4 address of the host. What else of it counts for who listens is said too, so that
+/// another text is another way to be woken (X- is nothing to systemd, systemd.unit(5)).
+#[must_use]
+pub fn listen_text(wake: &Wake) -> String {
+    let mut text = "[Socket]\n".to_owned();
+    for forward in &wake.forwards {
+        text.push_str(&format!("ListenStream=0.0.0.0:{}\nX-LeadsTo={}\n", forward.host, forward.tenant));
+    }
+    text.push_str(&format!("X-SleepAfter={}\n", wake.sleep_after));
+    text
+}
+
+/// Starts units, and wants none of them: one that a loaded unit wants stays loaded itself when it is stopped, and would not
 /// read what it is told anew without a reload of PID 1.
-pub(crate) fn polling_text(timers: &[String]) -> String {
-    let start: String = timers
-        .chunks(TIMERS)
-        .map(|timers| format!("ExecStart=systemctl start --no-block {}\n", timers.join(" ")))
+pub(crate) fn starting_text(what: &str, units: &[String]) -> String {
+    let start: String = units
+        .chunks(STARTED)
+        .map(|units| format!("ExecStart=systemctl start --no-block {}\n", units.join(" ")))
         .collect();
-    format!(
-        "[Unit]\nDescription=BitBuilder polling of repositories\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{start}"
-    )
+    format!("[Unit]\nDescription=BitBuilder {what}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{start}")
 }
 
 /// Says in the journal what of the state could not be used, and never fails: a boot is not to be called degraded for it.

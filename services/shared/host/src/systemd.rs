@@ -155,6 +155,24 @@ impl Systemd {
         self.job("stop", unit).await
     }
 
+    /// Has a unit started, without waiting for that.
+    ///
+    /// # Errors
+    /// The manager refused.
+    pub async fn begin_start(&self, unit: &str) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "start", unit: unit.to_owned(), cause };
+        self.manager.start_unit(unit, "replace").await.map(drop).map_err(failed)
+    }
+
+    /// Has a unit stopped, without waiting for that.
+    ///
+    /// # Errors
+    /// The manager refused.
+    pub async fn begin_stop(&self, unit: &str) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action: "stop", unit: unit.to_owned(), cause };
+        self.manager.stop_unit(unit, "replace").await.map(drop).map_err(failed)
+    }
+
     /// Stops a unit if it runs, starts it and waits until it has started.
     ///
     /// # Errors

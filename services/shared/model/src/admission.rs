@@ -13,7 +13,7 @@ use crate::{
     desired::DesiredTenant,
     diagnostic::{self, Diagnostic},
     document::{Document, Step},
-    manifest::{self, Manifest},
+    manifest::{self, Activation, Manifest, Tenant},
     names::{ExtensionName, TenantName},
     path,
     policy::{Limit, Pattern, Policy},
@@ -22,13 +22,14 @@ use crate::{
     security::SecurityModules,
     time::TimeSpan,
     tree::{Request, System, distinct},
+    wake,
 };
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt};
 
 pub use machine::{KEPT_FREE, Machine, OLDEST_SYSTEMD, systemd_version};
 
 /// How long a tenant's services have to hold if its repository does not say.
-const HEALTHY_FOR: Duration = Duration::from_secs(5);
+const HEALTHY_FOR: TimeSpan = TimeSpan::of(5);
 
 /// What the host has, apart from what its policy allows.
 #[derive(Debug)]
@@ -268,6 +269,15 @@ impl Case<'_> {
         .collect()
     }
 
+    fn sleep_after(&self) -> Option<TimeSpan> {
+        let Tenant { activation, sleep_after, .. } = self.asks().tenant;
+        let healthy_for = self.request.settings().healthy.unwrap_or(HEALTHY_FOR);
+        match activation {
+            Activation::Always => None,
+            Activation::OnDemand => Some(wake::sleep_after(sleep_after, healthy_for)),
+        }
+    }
+
     fn desired(&self, revision: &Revision) -> DesiredTenant {
         let (asks, policy) = (self.asks(), self.policy());
         let verify = self.request.settings();
@@ -288,6 +298,7 @@ impl Case<'_> {
             healthy_for_usec: healthy_for_usec(verify.healthy),
             noticing: self.request.noticing(),
             confirm: verify.confirm,
+            sleep_after: self.sleep_after(),
             retention: self.retention(),
             not_in_effect: self.not_in_effect(),
         }
@@ -301,7 +312,7 @@ fn not_allowed<T: fmt::Display, U: fmt::Display>(asked: &T, limit: &Limit<Vec<U>
 }
 
 fn healthy_for_usec(said: Option<TimeSpan>) -> u64 {
-    let long = said.map_or(HEALTHY_FOR, TimeSpan::duration);
+    let long = said.unwrap_or(HEALTHY_FOR).duration();
     u64::try_from(long.as_micros()).unwrap_or(u64::MAX)
 }
 

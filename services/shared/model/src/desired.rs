@@ -16,6 +16,7 @@ use crate::{
     services::ServiceSpec,
     size::Size,
     time::TimeSpan,
+    wake::Wake,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -61,6 +62,9 @@ pub struct DesiredTenant {
     /// How long somebody has to confirm it, or it is taken back; none if nobody has to.
     #[serde(default)]
     pub confirm: Option<TimeSpan>,
+    /// It sleeps when nobody has been connected to its ports for so long; none if it always runs.
+    #[serde(default)]
+    pub sleep_after: Option<TimeSpan>,
     /// What becomes of it when it leaves.
     #[serde(default)]
     pub retention: Retention,
@@ -150,6 +154,9 @@ pub struct InstanceSpec {
     /// Its scripts that run around changes.
     #[serde(default)]
     pub hooks: Vec<HookSpec>,
+    /// What wakes it, if it is activated on demand.
+    #[serde(default)]
+    pub wake: Option<Wake>,
 }
 
 impl InstanceSpec {
@@ -162,15 +169,20 @@ impl InstanceSpec {
     /// The same with what of `wanted` is nothing that is shown inside: it counts at once.
     #[must_use]
     pub fn hot(&self, wanted: &Self) -> Self {
-        Self { limits: wanted.limits.clone(), depends_on: wanted.depends_on.clone(), ..self.clone() }
+        Self {
+            limits: wanted.limits.clone(),
+            depends_on: wanted.depends_on.clone(),
+            wake: wanted.wake.clone(),
+            ..self.clone()
+        }
     }
 
     /// Whether what runs `running` can become this without being started anew: what is shown to it and what it may use may
     /// be others, but for the ground that it stands on.
     #[must_use]
     pub fn stands_on_the_same(&self, running: &Self) -> bool {
-        let Self { revision, limits, depends_on, services, secrets, hooks, .. } = self.clone();
-        Self { revision, limits, depends_on, services, secrets, hooks, ..running.clone() } == *self
+        let Self { revision, limits, depends_on, services, secrets, hooks, wake, .. } = self.clone();
+        Self { revision, limits, depends_on, services, secrets, hooks, wake, ..running.clone() } == *self
     }
 
     /// The services that run with something else than what this has for them.
@@ -201,16 +213,21 @@ impl DesiredTenant {
     /// What the network should hold for the tenant in `slot`.
     #[must_use]
     pub fn network(&self, slot: Slot) -> NetworkSpec {
-        let mut forwards = self.forwards.clone();
-        forwards.sort_unstable();
         NetworkSpec {
             bridge: slot.bridge(),
             gateway: slot.gateway(),
             prefix_length: PREFIX_LENGTH,
             address: slot.address(),
             mac: slot.mac(),
-            forwards,
+            forwards: self.forwards_in_order(),
+            on_demand: self.sleep_after.is_some(),
         }
+    }
+
+    fn forwards_in_order(&self) -> Vec<Forward> {
+        let mut forwards = self.forwards.clone();
+        forwards.sort_unstable();
+        forwards
     }
 
     /// What the extension service should hold.
@@ -236,6 +253,7 @@ impl DesiredTenant {
             secrets: self.secrets.clone(),
             depends_on: self.depends_on.clone(),
             hooks: self.hooks.clone(),
+            wake: self.sleep_after.map(|sleep_after| Wake { forwards: self.forwards_in_order(), sleep_after }),
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod size;
 pub mod text;
 pub mod time;
 pub mod tree;
+pub mod wake;
 
 pub use desired::{DesiredTenant, ExtensionSpec, InstanceSpec, Limits, StorageSpec};
 pub use diagnostic::Diagnostic;
@@ -48,3 +49,4 @@ pub use repository::{PushUrl, Reference, RepositoryUrl, Revision};
 pub use retention::Retention;
 pub use services::ServiceSpec;
 pub use size::Size;
+pub use wake::Wake;

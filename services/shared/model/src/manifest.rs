@@ -10,6 +10,7 @@ use crate::{
     security::{ApparmorProfile, Capability, SelinuxContext, Syscalls as SyscallSet},
     size::Size,
     text::{bounded, checked_text, shortened},
+    time::TimeSpan,
 };
 use serde_json::json;
 use std::net::IpAddr;
@@ -74,6 +75,11 @@ record! {
         kind as "type": Kind,
         /// Whether it should run. false stops it; its data stays.
         enabled: bool = true,
+        /// When it runs; always if nothing is said.
+        activation: Activation = Activation::Always,
+        /// It sleeps when nobody has been connected to its ports for so long, if it is activated on demand; 10min if nothing is said.
+        /// While a commit is verified it is awake.
+        sleep_after as "sleepAfter": Option<TimeSpan>,
         /// An identifier for its owner; nothing on the host reads it.
         id: Option<TenantId>,
     }
@@ -219,6 +225,14 @@ choice! {
         Container = "container",
         /// systemd-vmspawn.
         Vm = "vm",
+    }
+
+    /// When a tenant runs.
+    Activation, "when a tenant runs" {
+        /// From the host's boot on.
+        Always = "always",
+        /// From the first connection to a forwarded port on, until nobody has been connected for a while.
+        OnDemand = "on-demand",
     }
 
     /// What systemd-oomd(8) does.

@@ -108,6 +108,9 @@ pub struct NetworkSpec {
     pub mac: MacAddress,
     /// The forwarded ports, in order.
     pub forwards: Vec<Forward>,
+    /// Whether somebody listens on them who wakes the tenant; if not, they lead to it by themselves.
+    #[serde(default)]
+    pub on_demand: bool,
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct ObservedInstance {
     pub state: InstanceState,
     /// What is running, while something is.
     pub running: Option<InstanceSpec>,
+    /// Whether it is listened for.
+    pub listening: Listening,
 }
 
 /// The unit's ActiveState (systemd's D-Bus interface, org.freedesktop.systemd1(5)).
@@ -69,6 +71,18 @@ pub enum InstanceState {
     Failed,
 }
 
+/// Whether somebody listens on the ports that wake a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listening {
+    /// Nobody.
+    No,
+    /// As is written down for it.
+    AsWritten,
+    /// On other ports, or for another time.
+    Otherwise,
+}
+
 impl ObservedTenant {
     /// Nothing of the tenant exists.
     #[must_use]
@@ -78,6 +92,17 @@ impl ObservedTenant {
             network: Known::Known(None),
             extensions: Known::Known(None),
             instance: Known::Known(None),
+        }
+    }
+
+    /// Whether it is one that is woken and does not run.
+    #[must_use]
+    pub fn sleeps(&self) -> bool {
+        match &self.instance {
+            Known::Known(Some(held)) => {
+                held.spec.wake.is_some() && !matches!(held.state, InstanceState::Active | InstanceState::Activating)
+            }
+            Known::Known(None) | Known::Unknown => false,
         }
     }
 

@@ -4,7 +4,8 @@ use crate::{
     config::Config,
     diagnostic::Diagnostic,
     document::Document,
-    manifest::{Addressing, Interface, Manifest, Mode},
+    manifest::{Activation, Addressing, Interface, Manifest, Mode},
+    network::Protocol,
     path,
     security::MOST_SYSCALLS,
     tree::Tree,
@@ -16,7 +17,7 @@ type Family = (&'static str, Addressing, fn(&IpAddr) -> bool);
 type Check = fn(&Document<Manifest>) -> Vec<Diagnostic>;
 
 /// The checks of metadata.json alone, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 13] = [
     ("a host port once", forwards_are_distinct),
     ("a link once", interfaces_are_distinct),
     ("a hardware address once", hardware_is_distinct),
@@ -26,6 +27,9 @@ const CHECKS: [(&str, Check); 10] = [
     ("forwards in nat mode", forwards_are_for_nat),
     ("a VLAN in bridge mode", vlans_are_for_bridges),
     ("not its own dependency", depends_on_others),
+    ("woken by something", on_demand_is_woken),
+    ("woken by connections", on_demand_is_woken_by_connections),
+    ("sleep on demand", sleep_is_on_demand),
     ("not more system calls than there are", syscalls_are_few),
 ];
 
@@ -163,6 +167,40 @@ fn depends_on_others(document: &Document<Manifest>) -> Vec<Diagnostic> {
     own.map(|index| document.fault(path!["dependsOn", index], "a tenant cannot depend on itself")).into_iter().collect()
 }
 
+fn on_demand_is_woken(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let Manifest { tenant, network, .. } = &document.content;
+    if tenant.activation != Activation::OnDemand || !network.forward.is_empty() {
+        return Vec::new();
+    }
+    let message = "nothing would wake it: a tenant that is activated on demand needs a forwarded port";
+    vec![document.fault(path!["tenant", "activation"], message)]
+}
+
+fn on_demand_is_woken_by_connections(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let Manifest { tenant, network, .. } = &document.content;
+    let forwards = network.forward.iter().enumerate();
+    let others =
+        forwards.filter(|(_, forward)| tenant.activation == Activation::OnDemand && forward.protocol != Protocol::Tcp);
+    others
+        .map(|(index, forward)| {
+            let message = format!(
+                "{} has no connections to wake a tenant by; activated on demand it has tcp ports alone",
+                forward.protocol
+            );
+            document.fault(path!["network", "forward", index, "protocol"], &message)
+        })
+        .collect()
+}
+
+fn sleep_is_on_demand(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let tenant = &document.content.tenant;
+    if tenant.activation == Activation::OnDemand || tenant.sleep_after.is_none() {
+        return Vec::new();
+    }
+    let message = "a tenant that always runs does not sleep; set activation to on-demand";
+    vec![document.fault(path!["tenant", "sleepAfter"], message)]
+}
+
 fn syscalls_are_few(document: &Document<Manifest>) -> Vec<Diagnostic> {
     let syscalls = &document.content.security.syscalls;
     let lists = [("allow", syscalls.allow.len()), ("deny", syscalls.deny.len())];
@@ -195,7 +233,7 @@ mod tests {
     use super::*;
 
     /// For each check, network settings (or a dependency) that it alone refuses.
-    const ALONE: [(&str, &str); 9] = [
+    const ALONE: [(&str, &str); 12] = [
         ("a host port once", r#""network": {"forward": [{"host": 80, "tenant": 1}, {"host": 80, "tenant": 2}]}"#),
         ("a link once", r#""network": {"interfaces": [{"name": "a"}, {"name": "a"}]}"#),
         (
@@ -214,6 +252,12 @@ mod tests {
         ("forwards in nat mode", r#""network": {"mode": "bridge", "forward": [{"host": 80, "tenant": 80}]}"#),
         ("a VLAN in bridge mode", r#""network": {"vlan": 5}"#),
         ("not its own dependency", r#""dependsOn": ["web"]"#),
+        ("woken by something", r#""tenant": {"activation": "on-demand"}"#),
+        (
+            "woken by connections",
+            r#""tenant": {"activation": "on-demand"}, "network": {"forward": [{"host": 53, "tenant": 53, "protocol": "udp"}]}"#,
+        ),
+        ("sleep on demand", r#""tenant": {"sleepAfter": "1h"}"#),
     ];
 
     #[test]
@@ -222,9 +266,12 @@ mod tests {
             format!(r#""security": {{"syscalls": {{"deny": [{}]}}}}"#, ["\"read\""; MOST_SYSCALLS + 1].join(","));
         let alone = ALONE.into_iter().chain([("not more system calls than there are", many.as_str())]);
         for (name, part) in alone.clone() {
-            let text = format!(
-                r#"{{"version": "1.0", "tenant": {{"name": "web", "type": "container"}}, "image": "debian", {part}}}"#
-            );
+            let who = r#""tenant": {"name": "web", "type": "container""#;
+            let (who, part) = match part.strip_prefix(r#""tenant": {"#) {
+                Some(more) => (format!("{who}, "), more.to_owned()),
+                None => (format!("{who}}}, "), part.to_owned()),
+            };
+            let text = format!(r#"{{"version": "1.0", "image": "debian", {who}{part}}}"#);
             let document = Document::json("web:metadata.json", text.as_bytes()).unwrap();
             let refusing: Vec<&str> =
                 CHECKS.iter().filter(|(_, check)| !check(&document).is_empty()).map(|(name, _)| *name).collect();

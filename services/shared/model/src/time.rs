@@ -43,6 +43,11 @@ impl TimeSpan {
         Self(seconds)
     }
 
+    /// Both together, and a year at most.
+    pub(crate) fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0).min(LONGEST))
+    }
+
     /// As long as that.
     #[must_use]
     pub fn duration(self) -> Duration {

@@ -5,7 +5,7 @@ use model::{
     DesiredTenant, ExtensionSpec, Hook, InstanceSpec, NetworkSpec, StorageSpec, UnitName,
     archive::Manifest,
     identity::Slot,
-    observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
+    observed::{Held, InstanceState, Known, Listening, ObservedInstance, ObservedTenant},
 };
 
 mod change;
@@ -35,6 +35,8 @@ pub enum Action {
     EnsureExtensions(ExtensionSpec),
     /// Write down what the next start runs, and show it to what runs: limits, configuration, secrets, services that come or go.
     EnsureInstance(Box<InstanceSpec>),
+    /// Listen on the ports that wake it as was written down, or on none.
+    Listen,
     /// Start services of the instance anew, with what was written down.
     RestartServices(Vec<UnitName>),
     /// Start the instance.
@@ -112,7 +114,7 @@ pub fn plan_absence(observed: &ObservedTenant, why: &str) -> Plan {
         Err(unknown) => return Plan { steps: Vec::new(), unknown },
     };
     let mut steps = Vec::new();
-    if picture.instance.is_some_and(is_up) {
+    if picture.instance.is_some_and(is_there) {
         steps.push(Step { action: Action::Stop, class: Class::Restart, why: why.to_owned() });
     }
     if picture.network.is_some() {
@@ -130,6 +132,10 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
+    fn is_inactive(&self) -> bool {
+        self.instance.is_some_and(|instance| instance.state == InstanceState::Inactive)
+    }
+
     fn of(observed: &'a ObservedTenant) -> Result<Self, Vec<Part>> {
         fn known<'a, T>(unknown: &mut Vec<Part>, part: Part, observed: &'a Known<Option<T>>) -> Option<&'a T> {
             match observed {
@@ -158,6 +164,24 @@ fn is_up(instance: &ObservedInstance) -> bool {
     }
 }
 
+/// Whether it runs, or would as soon as somebody connects.
+fn is_there(instance: &ObservedInstance) -> bool {
+    is_up(instance) || instance.listening != Listening::No
+}
+
+/// Why somebody has to listen otherwise for the tenant, if so.
+fn listens_wrong(instance: Option<&ObservedInstance>, wanted: &InstanceSpec, stopped: bool) -> Option<&'static str> {
+    let listening = instance.filter(|_| !stopped).map_or(Listening::No, |instance| instance.listening);
+    let as_wanted = instance.is_some_and(|instance| instance.spec.wake == wanted.wake);
+    match (&wanted.wake, listening) {
+        (None, Listening::No) => None,
+        (Some(_), Listening::AsWritten) if as_wanted => None,
+        (Some(_), Listening::No) => Some("nobody listens for it"),
+        (Some(_), Listening::AsWritten | Listening::Otherwise) => Some("what wakes it changes"),
+        (None, Listening::AsWritten | Listening::Otherwise) => Some("it is not woken any more"),
+    }
+}
+
 /// Why what is held is not what is wanted, if so.
 fn differs<T: PartialEq>(held: Option<&Held<T>>, wanted: &T) -> Option<&'static str> {
     match held {
@@ -183,7 +207,7 @@ fn storage(steps: &mut Vec<Step>, desired: &DesiredTenant, slot: Slot, picture: 
     if (held.is_none() || new_root) && instance.hook(Hook::PreProvision).is_some() {
         steps.push(Step { action: Action::PreProvision(Box::new(instance)), class: Class::Hot, why: why.clone() });
     }
-    if new_root && picture.instance.is_some_and(is_up) {
+    if new_root && picture.instance.is_some_and(is_there) {
         steps.push(Step { action: Action::Stop, class, why: why.clone() });
     }
     steps.push(Step { action: Action::EnsureStorage(wanted), class, why });
@@ -222,12 +246,17 @@ fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>,
         let why = restart.clone().or(hot).unwrap_or_else(|| "it is not written down yet".to_owned());
         steps.push(Step { action: Action::EnsureInstance(Box::new(wanted.clone())), class, why });
     }
+    if let Some(why) = listens_wrong(picture.instance, wanted, new_root) {
+        steps.push(Step { action: Action::Listen, class: Class::Hot, why: why.to_owned() });
+    }
     if !services.is_empty() {
         let why = words::restarted(services.len()).to_owned();
         steps.push(Step { action: Action::RestartServices(services), class: Class::Restart, why });
     }
     match (up, restart) {
         (Some(_), Some(why)) => steps.push(Step { action: Action::Restart, class: Class::Restart, why }),
+        // It goes to sleep.
+        (Some(instance), None) if instance.state == InstanceState::Deactivating && wanted.wake.is_some() => {}
         (Some(instance), None) if instance.state == InstanceState::Deactivating => {
             steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is about to end".to_owned() });
         }
@@ -236,6 +265,8 @@ fn instance(steps: &mut Vec<Step>, wanted: &InstanceSpec, picture: &Picture<'_>,
             steps.push(Step { action: Action::Start, class: Class::Hot, why: "it is not ready yet".to_owned() });
         }
         (Some(_), None) => {}
+        // It sleeps.
+        (None, _) if written && !new_root && wanted.wake.is_some() && picture.is_inactive() => {}
         (None, _) => {
             let class = if new_root { Class::Reprovision } else { Class::Hot };
             let why = match picture.instance.map(|instance| instance.state) {
@@ -256,6 +287,17 @@ impl Plan {
         let starts = self.steps.iter().any(|step| matches!(step.action, Action::Start | Action::Restart));
         if !starts && self.unknown.is_empty() {
             self.steps.push(Step { action: Action::Restart, class: Class::Restart, why: why.to_owned() });
+        }
+        self
+    }
+
+    /// The same, with a start if nothing in it starts a tenant that sleeps: it has not been seen to hold yet.
+    #[must_use]
+    pub fn awake(mut self, observed: &ObservedTenant) -> Self {
+        let starts = self.steps.iter().any(|step| matches!(step.action, Action::Start | Action::Restart));
+        if !starts && self.unknown.is_empty() && observed.sleeps() {
+            let why = "it sleeps, and has not held yet".to_owned();
+            self.steps.push(Step { action: Action::Start, class: Class::Hot, why });
         }
         self
     }
@@ -324,7 +366,7 @@ impl Action {
             Self::Stop => (Stage::End, 0),
             Self::EnsureStorage(_) | Self::EnsureExtensions(_) | Self::EnsureInstance(_) => (Stage::Ground, 0),
             Self::EnsureNetwork(_) | Self::RemoveNetwork => (Stage::Ground, 1),
-            Self::Start | Self::Restart | Self::RestartServices(_) => (Stage::Begin, 0),
+            Self::Listen | Self::Start | Self::Restart | Self::RestartServices(_) => (Stage::Begin, 0),
             Self::Archive(_) => (Stage::Save, 0),
             Self::RemoveExtensions | Self::RemoveStorage => (Stage::Clear, 0),
             Self::RemoveInstance => (Stage::Forget, 0),
@@ -342,6 +384,7 @@ impl Action {
             Self::EnsureExtensions(_) | Self::RemoveExtensions => Part::Extensions,
             Self::EnsureInstance(_)
             | Self::PreProvision(_)
+            | Self::Listen
             | Self::RestartServices(_)
             | Self::Start
             | Self::Restart

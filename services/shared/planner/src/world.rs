@@ -4,8 +4,9 @@ use crate::plan::{Action, Class, Plan, Step, plan, plan_absence, plan_removal};
 use model::{
     DesiredTenant, Hook, HookSpec, InstanceSpec, Limits, ServiceSpec, Size, UnitName,
     identity::Slot,
-    observed::{Held, InstanceState, Known, ObservedInstance, ObservedTenant},
+    observed::{Held, InstanceState, Known, Listening, ObservedInstance, ObservedTenant},
     secrets::SecretSpec,
+    time::TimeSpan,
 };
 use proptest::prelude::*;
 
@@ -30,6 +31,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         healthy_for_usec: 5_000_000,
         noticing: model::Noticing::default(),
         confirm: None,
+        sleep_after: None,
         retention: model::Retention::default(),
         not_in_effect: Vec::new(),
     }
@@ -50,17 +52,21 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
         ),
         proptest::collection::vec(proptest::sample::select(vec![('t', 'a'), ('t', 'b'), ('u', 'a')]), 0..2),
         proptest::sample::subsequence(vec![Hook::PreProvision, Hook::PreStop], 0..=2),
+        proptest::option::of(60u32..62),
     )
-        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets, hooks)| DesiredTenant {
-            enabled,
-            image: image.parse().unwrap(),
-            limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
-            forwards,
-            sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
-            services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
-            secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
-            hooks: hooks.into_iter().map(hook).collect(),
-            ..desired("web", digit)
+        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets, hooks, sleep)| {
+            DesiredTenant {
+                enabled,
+                image: image.parse().unwrap(),
+                limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
+                forwards,
+                sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
+                services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
+                secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
+                hooks: hooks.into_iter().map(hook).collect(),
+                sleep_after: sleep.and_then(TimeSpan::seconds),
+                ..desired("web", digit)
+            }
         })
 }
 
@@ -103,8 +109,10 @@ fn any_observed() -> impl Strategy<Value = ObservedTenant> {
         InstanceState::Deactivating,
         InstanceState::Failed,
     ]);
-    (held(), held(), held(), proptest::option::of((any_desired(), state, proptest::option::of(any_desired()))))
-        .prop_map(|(storage, network, extensions, instance)| ObservedTenant {
+    let listening = proptest::sample::select(vec![Listening::No, Listening::AsWritten, Listening::Otherwise]);
+    let instance = (any_desired(), state, proptest::option::of(any_desired()), listening);
+    (held(), held(), held(), proptest::option::of(instance)).prop_map(|(storage, network, extensions, instance)| {
+        ObservedTenant {
             storage: Known::Known(storage.map(|(d, intact)| Held { generation: 1, spec: d.storage(), intact })),
             network: Known::Known(network.map(|(d, intact)| Held { generation: 1, spec: d.network(slot()), intact })),
             extensions: Known::Known(extensions.map(|(d, intact)| Held {
@@ -112,7 +120,7 @@ fn any_observed() -> impl Strategy<Value = ObservedTenant> {
                 spec: d.extensions(),
                 intact,
             })),
-            instance: Known::Known(instance.map(|(d, state, running)| {
+            instance: Known::Known(instance.map(|(d, state, running, listening)| {
                 ObservedInstance {
                     generation: 1,
                     spec: d.instance(slot()),
@@ -120,9 +128,11 @@ fn any_observed() -> impl Strategy<Value = ObservedTenant> {
                     running: running
                         .filter(|_| state != InstanceState::Inactive && state != InstanceState::Failed)
                         .map(|d| d.instance(slot())),
+                    listening,
                 }
             })),
-        })
+        }
+    })
 }
 
 fn manifest() -> model::archive::Manifest {
@@ -159,6 +169,7 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
             let instance = known(&mut world.instance).as_mut().expect("stopping something");
             instance.state = InstanceState::Inactive;
             instance.running = None;
+            instance.listening = Listening::No;
         }
         Action::EnsureStorage(spec) => {
             let replaces = known(&mut world.storage).as_ref().is_some_and(|held| held.spec != *spec);
@@ -184,6 +195,8 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
         }
         Action::RemoveInstance => {
             assert!(known(&mut world.storage).is_none(), "its uids are free while its files are there");
+            let listening = known(&mut world.instance).as_ref().map(|instance| instance.listening);
+            assert!(listening.is_none_or(|listening| listening == Listening::No), "it would be woken");
             *known(&mut world.instance) = None;
         }
         Action::EnsureExtensions(spec) => {
@@ -192,8 +205,15 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
         Action::EnsureInstance(spec) => {
             let spec: &InstanceSpec = spec;
             let instance = known(&mut world.instance);
-            let (state, running) =
-                instance.take().map_or((InstanceState::Inactive, None), |held| (held.state, held.running));
+            let held = instance.take();
+            let listening = match &held {
+                None => Listening::No,
+                Some(held) if held.listening == Listening::AsWritten && held.spec.wake != spec.wake => {
+                    Listening::Otherwise
+                }
+                Some(held) => held.listening,
+            };
+            let (state, running) = held.map_or((InstanceState::Inactive, None), |held| (held.state, held.running));
             let running = running.map(|running: InstanceSpec| {
                 let limited = running.hot(spec);
                 match () {
@@ -206,7 +226,12 @@ fn apply(world: &mut ObservedTenant, action: &Action) {
                     () => running,
                 }
             });
-            *instance = Some(ObservedInstance { generation: 2, spec: spec.clone(), state, running });
+            *instance = Some(ObservedInstance { generation: 2, spec: spec.clone(), state, running, listening });
+        }
+        Action::Listen => {
+            let instance = known(&mut world.instance).as_mut().expect("listening for something");
+            let listening = if instance.spec.wake.is_some() { Listening::AsWritten } else { Listening::No };
+            instance.listening = listening;
         }
         Action::RestartServices(units) => {
             let instance = known(&mut world.instance).as_mut().expect("restarting something");

@@ -10,6 +10,7 @@ mod gate;
 mod introspection;
 pub mod log;
 pub mod notify;
+pub mod record;
 pub mod serve;
 pub mod session;
 mod socket;

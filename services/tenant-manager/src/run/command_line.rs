@@ -112,6 +112,7 @@ mod tests {
             secrets: Vec::new(),
             depends_on: Vec::new(),
             hooks: Vec::new(),
+            wake: None,
         }
     }
 

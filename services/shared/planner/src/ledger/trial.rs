@@ -57,6 +57,12 @@ impl TenantLedger {
         self.proven && (on_trial || self.verified == self.target)
     }
 
+    /// Whether it may sleep: its target was seen to hold, whatever was done to it since.
+    #[must_use]
+    pub fn may_sleep(&self) -> bool {
+        self.has_held() || self.target.is_some() && self.verified == self.target
+    }
+
     /// The target holds at `now`. Returns whether it still has to be confirmed.
     pub(super) fn is_tried(&mut self, now_usec: u64) -> bool {
         if let Some(trial) = &mut self.trial {

@@ -23,8 +23,11 @@ impl Change {
             return Self::default();
         }
         if running.hot(wanted) == *wanted {
-            let why =
-                if running.limits == wanted.limits { "what it waits for changes" } else { "only its limits change" };
+            let why = match () {
+                () if running.limits != wanted.limits => "only its limits change",
+                () if running.wake != wanted.wake => "what wakes it changes",
+                () => "what it waits for changes",
+            };
             return Self { hot: Some(why.to_owned()), ..Self::default() };
         }
         let mut shown = reasons(running, wanted);
@@ -61,6 +64,7 @@ fn reasons(running: &InstanceSpec, wanted: &InstanceSpec) -> Vec<String> {
             .then(|| format!("the configuration changes to {}", words::commit(&wanted.revision))),
         (running.limits != wanted.limits).then(|| "its limits change".to_owned()),
         (running.depends_on != wanted.depends_on).then(|| "what it waits for changes".to_owned()),
+        (running.wake != wanted.wake).then(|| "what wakes it changes".to_owned()),
         words::services(&added, "is new", "are new"),
         words::services(&removed, "goes", "go"),
         (running.hooks != wanted.hooks).then(|| "its hooks change".to_owned()),

@@ -1,6 +1,6 @@
 //! The end of a tenant: nothing of it is left, and its data is packed away before that if it is to be.
 
-use super::{Action, Class, Picture, Plan, Step, is_up};
+use super::{Action, Class, Picture, Plan, Step, is_there};
 use model::{archive::Manifest, observed::ObservedTenant};
 
 /// What removes all that was observed of a tenant. With `archive`, its data is packed into one file first; the storage goes
@@ -13,7 +13,7 @@ pub fn plan_removal(observed: &ObservedTenant, archive: Option<&Manifest>, why: 
     };
     let mut steps = Vec::new();
     let mut step = |action| steps.push(Step { action, class: Class::Reprovision, why: why.to_owned() });
-    if picture.instance.is_some_and(is_up) {
+    if picture.instance.is_some_and(is_there) {
         step(Action::Stop);
     }
     if picture.network.is_some() {

@@ -80,6 +80,7 @@ impl fmt::Display for Action {
             }
             Self::EnsureInstance(spec) => write!(f, "write down {}", commit(&spec.revision)),
             Self::RestartServices(units) => write!(f, "restart {}", list(units)),
+            Self::Listen => f.write_str("listen on the ports that wake it"),
             Self::Start => f.write_str("start"),
             Self::Restart => f.write_str("restart"),
             Self::Archive(manifest) => write!(f, "archive its data as {}", manifest.file_name()),

@@ -155,6 +155,22 @@ proptest! {
     }
 
     #[test]
+    fn who_sleeps_is_left_alone_and_is_woken_by_what_is_new_or_has_not_held(a in any_desired(), b in any_desired()) {
+        let (a, b) = (DesiredTenant { enabled: true, ..a }, DesiredTenant { enabled: true, ..b });
+        let mut world = ObservedTenant::absent();
+        converge(&mut world, &a);
+        let instance = known(&mut world.instance).as_mut().unwrap();
+        (instance.state, instance.running) = (InstanceState::Inactive, None);
+        prop_assert_eq!(world.sleeps(), a.sleep_after.is_some());
+        let starts = |plan: &Plan| plan.steps.iter().filter(|step| step.action == Action::Start).count();
+        let same = plan(&a, slot(), &world);
+        prop_assert_eq!(same.is_empty(), a.sleep_after.is_some(), "{:?}", same);
+        prop_assert_eq!(starts(&same.awake(&world)), 1);
+        let changed = a.instance(slot()) != b.instance(slot());
+        prop_assert!(!changed || starts(&plan(&b, slot(), &world)) == 1);
+    }
+
+    #[test]
     fn only_limits_and_forwards_are_one_step(a in any_desired(), memory in 5u64..9) {
         let a = DesiredTenant { enabled: true, ..a };
         let mut world = ObservedTenant::absent();
@@ -163,7 +179,9 @@ proptest! {
         let limits = plan(&limited, slot(), &world);
         prop_assert!(matches!(&limits.steps[..], [step] if matches!(step.action, Action::EnsureInstance(_)) && step.class == Class::Hot));
         converge(&mut world.clone(), &limited);
-        let forwarded = DesiredTenant { forwards: vec![forward(9, 9)], ..a };
+        let forwarded = DesiredTenant { forwards: vec![forward(9, 9)], sleep_after: None, ..a.clone() };
+        let mut world = ObservedTenant::absent();
+        converge(&mut world, &DesiredTenant { sleep_after: None, ..a });
         let forwards = plan(&forwarded, slot(), &world);
         prop_assert!(matches!(&forwards.steps[..], [step] if matches!(step.action, Action::EnsureNetwork(_)) && step.class == Class::Hot));
     }
@@ -198,6 +216,17 @@ fn a_plan_reads_as_a_person_would_say_it() {
     let asked = DesiredTenant { hooks: vec![hook(Hook::PreProvision), hook(Hook::PreStop)], ..first.clone() };
     text.extend(plan(&asked, slot(), &world).lines());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..asked }, slot(), &world).lines());
+    text.push("# one that is activated on demand".to_owned());
+    let woken = DesiredTenant { sleep_after: TimeSpan::seconds(600), ..first.clone() };
+    let mut slept = ObservedTenant::absent();
+    text.extend(plan(&woken, slot(), &slept).lines());
+    converge(&mut slept, &woken);
+    text.push("# the same of one that always ran".to_owned());
+    text.extend(plan(&woken, slot(), &world).lines());
+    let instance = known(&mut slept.instance).as_mut().unwrap();
+    (instance.state, instance.running) = (InstanceState::Inactive, None);
+    text.push("# it sleeps, and another commit comes".to_owned());
+    text.extend(plan(&DesiredTenant { sleep_after: woken.sleep_after, ..second.clone() }, slot(), &slept).lines());
     text.push("# disabled".to_owned());
     text.extend(plan(&DesiredTenant { enabled: false, ..first.clone() }, slot(), &world).lines());
     text.push("# removed".to_owned());
