@@ -83,7 +83,7 @@ fn the_first_connection_wakes_it_and_the_last_lets_it_sleep() -> Result<()> {
     // Many at once wake it once.
     let all = scene.must(&format!("for i in $(seq 50); do {CURL} & done | sort | uniq -c; wait"))?;
     assert_eq!(all.trim(), "50 here");
-    let starts = "journalctl --boot --output=cat --unit=bitbuilder-container@web.service | grep -c 'Started '";
+    let starts = "journalctl --boot --output=cat --unit=bitbuilder-container@web.service | grep -c 'Started bitbuilder-container@web'";
     assert_eq!(scene.must(starts)?, "3\n");
     Ok(())
 }

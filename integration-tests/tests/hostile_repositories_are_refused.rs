@@ -287,6 +287,8 @@ fn prepare(scene: &Scene, rows: &[Row], first: &str) -> Result<()> {
     scene.must(
         "chmod +x /srv/rows/pack-objects && python3 /srv/rows/make.py
          git config --system uploadpack.packObjectsHook /srv/rows/pack-objects
+         # One that is idle has ended, and has no control group then.
+         systemctl start bitbuilder-git-sync.service
          systemd-run --quiet --unit=sampler python3 /srv/rows/sampler.py \"$(systemctl show --property=ControlGroup --value bitbuilder-git-sync.service)\"",
     )?;
     Ok(())
