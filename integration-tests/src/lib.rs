@@ -1,9 +1,11 @@
 //! A scene for tests and for the demo: a test host with the package, a Git server on it, a system repository and tenants'
 //! repositories, and the words that people use.
 
+mod belongings;
 mod kill;
 mod repository;
 
+pub use belongings::Belongings;
 pub use repository::Repository;
 
 use anyhow::{Context as _, Result, ensure};

@@ -11,25 +11,6 @@ use test_host::Host;
 
 const ORCHESTRATOR: &str = "bitbuilder-orchestrator.service";
 const LEFT: &str = "nothing is left of it";
-/// Everything on the host that belongs to tenants, in words that do not depend on the time. What is remembered of the history
-/// of a tenant that left stays, and its archive.
-const BELONGINGS: &str = r#"
-# What is called from time to time of those that stay is there or not.
-systemctl list-units --all --plain --no-legend | awk '{print $1}' | grep -e web -e shop -e tenants |
-    grep --invert-match --extended-regexp '(git-sync|bitbuilder-guest)@web-?2.service' | sort
-findmnt --raw --noheadings --output=TARGET | grep -e tenants -e bitbuilder/ | sort
-btrfs subvolume list / | awk '{print $NF}' | grep tenants | sort
-ip -oneline link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | sort
-nft --stateless list table inet bitbuilder
-getent passwd | grep bbg | sort; machinectl list --no-legend | awk '{print $1}' | sort
-for at in /var/lib/tenants /var/lib/bitbuilder/{boot,boot/stopped,storage,network,extension,git} /run/bitbuilder/{instances,extensions} \
-    /run/systemd/system.control /run/systemd/network /run/systemd/nspawn/unix-export /run/systemd/machines; do
-    echo "$at:"; ls -A "$at" 2>/dev/null | grep -v -x -e stopped -e .digests.json | sort
-done
-ls -A /run/bitbuilder/guest | sort
-# Who ran when the host booted has its units of the generator, who came since of the tenant manager.
-cat <(ls -A /run/systemd/system) <(ls -A /run/systemd/generator | grep tenant-) | sort --unique
-"#;
 
 fn tenant<'a>(scene: &'a Scene, name: &str, retention: &str, port: u16) -> Result<Repository<'a>> {
     let repository = scene.repository(name)?;
@@ -46,18 +27,6 @@ fn register(scene: &Scene, names: &[&str]) -> Result<()> {
     let synced = scene.bitbuilder(&["sync", "--wait"])?;
     assert_eq!(synced.code, 0, "{}{}", synced.stdout, synced.stderr);
     Ok(())
-}
-
-fn belongings(scene: &Scene) -> Result<String> {
-    scene.host.write("/run/belongings", BELONGINGS)?;
-    scene.must("bash /run/belongings")
-}
-
-fn same(now: &str, before: &str, when: &str) {
-    let [more, less] = [(now, before), (before, now)].map(|(of, without)| {
-        of.lines().filter(|line| !without.lines().any(|other| other == *line)).collect::<Vec<_>>()
-    });
-    assert!(now == before, "{when}: there is more: {more:#?}, and less: {less:#?}, of\n{now}\nand before\n{before}");
 }
 
 fn write(scene: &Scene, tenant: &str, word: &str) -> Result<()> {
@@ -119,7 +88,7 @@ fn after_its_grace_nothing_is_left_but_an_archive() -> Result<()> {
     scene.follow(&others.map(Registration::new))?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     others.iter().try_for_each(|name| write(&scene, name, name))?;
-    let (never_had_it, show) = (belongings(&scene)?, "systemctl show -p MainPID 'bitbuilder-container@web*'");
+    let (never_had_it, show) = (scene.belongings(&others)?, "systemctl show -p MainPID 'bitbuilder-container@web*'");
     let running = scene.must(show)?;
 
     register(&scene, &["web", "web-2", "web2"])?;
@@ -130,13 +99,13 @@ fn after_its_grace_nothing_is_left_but_an_archive() -> Result<()> {
     let path = status["leaving"]["archive"].as_str().unwrap().to_owned();
     scene.await_said(ORCHESTRATOR, LEFT, 1)?;
     assert_eq!(scene.bitbuilder(&["status", "web"])?.code, 1);
-    same(&belongings(&scene)?, &never_had_it, "after it left");
+    scene.belongings(&others)?.expect(&never_had_it, "after it left")?;
     assert_eq!(scene.must(show)?, running, "another tenant was disturbed");
     for name in others {
         assert_eq!(read(&scene, name)?, format!("{name}\n0\n"));
     }
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
-    same(&belongings(&scene)?, &never_had_it, "after a second look");
+    scene.belongings(&others)?.expect(&never_had_it, "after a second look")?;
     let history = scene.must("bitbuilder history web")?;
     assert!(history.contains("removed") && history.contains("archived"), "{history}");
 
@@ -161,7 +130,7 @@ fn after_its_grace_nothing_is_left_but_an_archive() -> Result<()> {
     // By policy of its repository nothing is left at all.
     register(&scene, &others)?;
     scene.await_said(ORCHESTRATOR, LEFT, 2)?;
-    same(&belongings(&scene)?, &never_had_it, "after the other left");
+    scene.belongings(&others)?.expect(&never_had_it, "after the other left")?;
     assert_eq!(scene.must("bitbuilder archives shop")?, "");
     Ok(())
 }
@@ -241,7 +210,7 @@ fn kill_9_at_each_step_of_a_removal() -> Result<()> {
     tenant(&scene, "web-2", "{ grace: 1h }", 8082)?;
     scene.follow(&[Registration::new("web-2")])?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
-    let never_had_it = belongings(&scene)?;
+    let never_had_it = scene.belongings(&["web-2"])?;
     let storage = "bitbuilder-storage.service";
     let rounds = [
         ("tenant-manager.service", "step=.*tenant-manager stop"),
@@ -269,7 +238,7 @@ fn kill_9_at_each_step_of_a_removal() -> Result<()> {
             scene.await_said(ORCHESTRATOR, LEFT, number + 1).context(round.clone())?;
         }
         assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0, "{round}");
-        same(&belongings(&scene)?, &never_had_it, &round);
+        scene.belongings(&["web-2"])?.expect(&never_had_it, &round)?;
         // Each time its data was there when it went, once.
         let archives = scene
             .must("cd /var/lib/bitbuilder/archive && sha256sum --check --quiet *.sha256 && ls -A | grep -v sha256")?;
