@@ -3,6 +3,7 @@
 use anyhow::Result;
 use integration_tests::{Registration, Scene, manifest, service};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use test_host::Host;
 
 const UNITS: [&str; 7] = [
@@ -193,6 +194,16 @@ fn the_tenants_do_not_notice_that_our_services_are_killed() -> Result<()> {
     }
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     assert_eq!(scene.must(show)?, before);
+    // Who is killed often is back as soon as at first.
+    for round in 0..8 {
+        for unit in ["tenant-manager.service", "bitbuilder-orchestrator.service"] {
+            scene.must(&format!("systemctl kill --kill-whom=main --signal=KILL {unit}"))?;
+        }
+        let begun = Instant::now();
+        scene.call("Tenant", "List", &json!({ "tenant": "web" }))?;
+        scene.status("web")?;
+        assert!(begun.elapsed() < Duration::from_secs(5), "in round {round}: {:?}", begun.elapsed());
+    }
     Ok(())
 }
 
