@@ -16,8 +16,8 @@ await "$pattern"
 if [ -n "$unit" ]; then
     kill -KILL "$pid"
     await "$unit: Main process exited, code=killed, status=9/KILL"
-    bash -c "$after" 3<&-
 fi
+bash -c "$after" 3<&-
 "#;
 
 impl Scene {

@@ -4,6 +4,7 @@
 pub mod blame;
 mod change;
 pub mod containers;
+mod ending;
 pub mod fault;
 pub mod health;
 pub mod held;

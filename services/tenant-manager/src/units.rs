@@ -3,6 +3,7 @@
 use crate::{
     blame::Ending,
     containers::{Containers, Seen},
+    ending,
     fault::Fault,
     inside, limits,
     paths::Paths,
@@ -115,19 +116,24 @@ impl Containers for Units {
     }
 
     async fn restart(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        let systemd = self.0.connect().await?;
-        systemd.reset_failed(&container(tenant)).await;
-        systemd.restart(&container(tenant)).await
+        let (systemd, unit) = (self.0.connect().await?, container(tenant));
+        if !hears(&systemd, &unit).await? {
+            ending::told_again(tenant, systemd.stop(&unit)).await?;
+        }
+        systemd.reset_failed(&unit).await;
+        systemd.restart(&unit).await
     }
 
     async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        let systemd = self.0.connect().await?;
-        let target = target(tenant);
-        // First, and with it what is told to the target; one that nobody has loaded cannot be stopped.
-        if systemd.list(&[&target]).await?.iter().any(|unit| unit.active_state != "inactive") {
-            systemd.stop(&target).await?;
-        }
-        systemd.stop(&container(tenant)).await
+        let (systemd, unit, target) = (self.0.connect().await?, container(tenant), target(tenant));
+        let stopped = async {
+            // First, and with it what is told to the target; one that nobody has loaded cannot be stopped.
+            if systemd.list(&[&target]).await?.iter().any(|unit| unit.active_state != "inactive") {
+                systemd.stop(&target).await?;
+            }
+            systemd.stop(&unit).await
+        };
+        if hears(&systemd, &unit).await? { stopped.await } else { ending::told_again(tenant, stopped).await }
     }
 
     async fn forget(&self, tenant: &TenantName) -> Result<(), SystemdError> {
@@ -215,6 +221,15 @@ async fn stop_loaded(systemd: &Systemd, unit: &str) -> Result<(), SystemdError> 
     systemd.stop(unit).await?;
     systemd.reset_failed(unit).await;
     Ok(())
+}
+
+/// Whether what runs of a tenant has come so far that it hears what it is told.
+async fn hears(systemd: &Systemd, unit: &str) -> Result<bool, SystemdError> {
+    let listed = systemd.list(&[unit]).await?;
+    Ok(listed.iter().all(|unit| match state(&unit.active_state) {
+        InstanceState::Activating | InstanceState::Deactivating => false,
+        InstanceState::Active | InstanceState::Inactive | InstanceState::Failed => true,
+    }))
 }
 
 fn instance<N: FromStr>(unit: &Unit, prefix: &str, suffix: &str) -> Option<N> {
