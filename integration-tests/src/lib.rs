@@ -2,10 +2,12 @@
 //! repositories, and the words that people use.
 
 mod belongings;
+mod failpoint;
 mod kill;
 mod repository;
 
 pub use belongings::Belongings;
+pub use failpoint::{Harm, Moment};
 pub use repository::Repository;
 
 use anyhow::{Context as _, Result, ensure};
