@@ -1,10 +1,10 @@
-//! Many tenants are new at once: each comes, in the order in which they depend on each other, and those that cannot come
-//! hold up only those that depend on them.
+//! Many tenants are new at once: each comes, in the order in which they depend on each other and as many at a time as the host has
+//! room for, and those that cannot come hold up only those that depend on them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use anyhow::Result;
-use integration_tests::{Registration, Scene, manifest, service};
+use anyhow::{Result, ensure};
+use integration_tests::{Registration, Scene, manifest, registry, service};
 use serde_json::{Value, json};
 use test_host::Host;
 
@@ -98,4 +98,80 @@ fn in_order_and_without_holding_each_other_up() -> Result<()> {
 
 fn commit_first(scene: &Scene, name: &str) -> Result<()> {
     scene.open(name).commit("First", &[("metadata.json", &manifest(name, &[], &json!({})))]).map(drop)
+}
+
+/// The first process of a tenant that is as small as one can be: it says that it is ready, and ends when it is told to.
+const SMALL: &str = "#!/bin/sh\nexec systemd-notify --no-block --exec --ready \\; /usr/lib/small\n";
+const SMALL_GOES_ON: &str = "#!/bin/bash\ntrap 'exit 0' RTMIN+3\nsleep infinity & wait\n";
+const FIFTY: usize = 50;
+
+/// Whom a tenant needs: the first ten are a chain, and those from 10 to 29 are a tree above its end.
+fn needs(number: usize) -> Vec<usize> {
+    match number {
+        1..=9 => vec![number - 1],
+        10..=29 => vec![(number - 10) / 2 + 9],
+        // Who needs one that fails, and who needs that one.
+        46..=48 => vec![45],
+        49 => vec![48, 29],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn fifty_within_what_the_host_has_room_for() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    let name = |number: usize| format!("t{number}");
+    for (image, init) in [("small", SMALL), ("dead", "#!/bin/sh\nexit 1\n")] {
+        scene.must(&format!("btrfs --quiet subvolume snapshot /var/lib/machines/debian /var/lib/machines/{image}"))?;
+        let first = format!("/var/lib/machines/{image}/usr/lib/systemd/systemd");
+        scene.host.write(&first, init)?;
+    }
+    scene.host.write("/var/lib/machines/small/usr/lib/small", SMALL_GOES_ON)?;
+    scene.must("chmod +x /var/lib/machines/small/usr/lib/small")?;
+    let mut script = "set -e; commit() { git init --quiet --bare --initial-branch=main /srv/git/$1; git init --quiet --initial-branch=main /srv/trees/$1
+        cd /srv/trees/$1; cat >metadata.json; git add --all; git -c user.name=T -c user.email=t@example.org commit --quiet --message=First
+        git push --quiet /srv/git/$1 main; }\n".to_owned();
+    for number in 0..FIFTY {
+        let depends_on: Vec<String> = needs(number).into_iter().map(name).collect();
+        let image = if number == 45 { "dead" } else { "small" };
+        let metadata = manifest(&name(number), &[], &json!({ "image": image, "dependsOn": depends_on }));
+        script.push_str(&format!("commit {} <<'END'\n{metadata}END\n", name(number)));
+    }
+    scene.host.write("/run/fifty", script)?;
+    scene.must("bash /run/fifty")?;
+    let system = scene.follow(&[])?;
+    let tenants: Vec<Registration> = (0..FIFTY).map(|number| Registration::new(&name(number))).collect();
+    system.commit("Fifty", &[("tenants/registry.json", &registry(&tenants))])?;
+    let begun = std::time::Instant::now();
+    assert_ne!(scene.bitbuilder(&["sync", "--wait"])?.code, 0, "one cannot come");
+    println!("{FIFTY} tenants took {} ms", begun.elapsed().as_millis());
+
+    let mut starts = Vec::new();
+    for number in (0..FIFTY).filter(|number| !(45..FIFTY).contains(number)) {
+        scene.expect_state(&name(number), "verified")?;
+        let [start, ready] = ["InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic"]
+            .map(|property| moment(&scene, &name(number), property));
+        starts.push((start?, ready?));
+    }
+    for (number, (start, _)) in starts.iter().enumerate() {
+        for needed in needs(number) {
+            ensure!(starts[needed].1 < *start, "t{number} began before t{needed} was ready");
+        }
+    }
+    // As many starts at a time as there are places at the moment when one begins.
+    let at_once = |moment: u64| starts.iter().filter(|(start, ready)| (*start..*ready).contains(&moment)).count();
+    let most = starts.iter().map(|(start, _)| at_once(*start)).max().unwrap_or(0);
+    let room: usize = scene.must("echo $(( $(nproc) * 4 )) $(( $(awk '/MemTotal/ {print $2}' /proc/meminfo) / 262144 )) | tr ' ' '\\n' | sort -n | head -n 1")?.trim().parse()?;
+    println!("at most {most} at a time, of {room} that may be");
+    ensure!((2..=room).contains(&most), "{most} started at a time, and the host has room for {room}");
+
+    scene.expect_state("t45", "failed")?;
+    for (number, why) in
+        [(46, "t45, which did not hold"), (47, "t45, which did not hold"), (49, "t48, which waits for another")]
+    {
+        let status = scene.status(&name(number))?;
+        assert_eq!(unconverged(&status), format!("it waits for {why}"), "{status}");
+        assert_eq!(moment(&scene, &name(number), "InactiveExitTimestampMonotonic")?, 0, "t{number} was started");
+    }
+    Ok(())
 }
