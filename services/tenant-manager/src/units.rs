@@ -127,8 +127,9 @@ impl Containers for Units {
     async fn stop(&self, tenant: &TenantName) -> Result<(), SystemdError> {
         let (systemd, unit, target) = (self.0.connect().await?, container(tenant), target(tenant));
         let stopped = async {
-            // First, and with it what is told to the target; one that nobody has loaded cannot be stopped.
-            if systemd.list(&[&target]).await?.iter().any(|unit| unit.active_state != "inactive") {
+            // First, and with it what is told to the target; one that nobody has loaded cannot be stopped. One that still waits for
+            // the tenant would be reached when the tenant is gone.
+            if systemd.list(&[&target]).await?.iter().any(|unit| unit.active_state != "inactive" || unit.has_job) {
                 systemd.stop(&target).await?;
             }
             systemd.stop(&unit).await
@@ -274,7 +275,12 @@ mod tests {
 
     #[test]
     fn units_are_told_by_their_names() {
-        let unit = |name: &str| Unit { name: name.to_owned(), active_state: String::new(), sub_state: String::new() };
+        let unit = |name: &str| Unit {
+            name: name.to_owned(),
+            active_state: String::new(),
+            sub_state: String::new(),
+            has_job: false,
+        };
         let web: TenantName = "my-web".parse().unwrap();
         assert_eq!(container(&web), "bitbuilder-container@my-web.service");
         assert_eq!(instance(&unit(&container(&web)), CONTAINER, ".service"), Some(web.clone()));

@@ -28,6 +28,7 @@ mod tests {
             name: UNIT.to_owned(),
             active_state: active_state.to_owned(),
             sub_state: String::new(),
+            has_job: false,
         };
         assert_eq!(judge(Ok(Vec::new())), None);
         assert_eq!(judge(Ok(vec![unit("inactive")])), None);

@@ -119,6 +119,8 @@ pub struct Unit {
     pub active_state: String,
     /// SubState.
     pub sub_state: String,
+    /// Whether it waits to be started or stopped, or is about to be.
+    pub has_job: bool,
 }
 
 impl Systemd {
@@ -287,7 +289,14 @@ impl Systemd {
     pub async fn list(&self, patterns: &[&str]) -> Result<Vec<Unit>, SystemdError> {
         let failed = |cause| SystemdError::Call { action: "list", unit: patterns.join(" "), cause };
         let listed = self.manager.list_units_by_patterns(&[], patterns).await.map_err(failed)?;
-        Ok(listed.into_iter().map(|unit| Unit { name: unit.0, active_state: unit.3, sub_state: unit.4 }).collect())
+        let unit = |unit: ListedUnit| Unit {
+            name: unit.0,
+            active_state: unit.3,
+            sub_state: unit.4,
+            // The number of its job (org.freedesktop.systemd1(5), ListUnits).
+            has_job: unit.7 != 0,
+        };
+        Ok(listed.into_iter().map(unit).collect())
     }
 
     /// All properties of a unit that belong to this D-Bus interface, as `Unit` or `Service`.
