@@ -134,6 +134,7 @@ fn one_that_fails_takes_its_commit_back() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     let fails = saying("echo nothing; echo one; echo two; echo no room here; exit 3");
     let fills = saying("exec cat /dev/zero > /var/fill");
+    let fills_data = saying("exec cat /dev/zero > /srv/data/fill");
     let hangs = saying("echo waiting; exec sleep 4242");
     let bomb = saying("f() { f | f & }; f; exec sleep 4242");
     let cases = [
@@ -145,7 +146,10 @@ fn one_that_fails_takes_its_commit_back() -> Result<()> {
         ("pre-start", &hangs, "pre-start scripts/pre-start took longer than 3s: waiting"),
         ("post-start", &hangs, "post-start scripts/post-start took longer than 3s: waiting"),
         ("pre-start", &bomb, "pre-start scripts/pre-start took longer than 3s"),
+        ("pre-start", &fills_data, "No space left on device"),
     ];
+    // Its data has little room, so that the host's disk is not what is filled.
+    scene.must("mount -t tmpfs -o size=4M,mode=0755 tmpfs /var/lib/tenants/web/data")?;
     let started = "systemctl show bitbuilder-container@web -p ActiveEnterTimestampMonotonic --value";
     for (hook, script, reason) in cases {
         let before = scene.must(started)?;
@@ -166,6 +170,11 @@ fn one_that_fails_takes_its_commit_back() -> Result<()> {
         let left = scene.must("pgrep -fc 'sleep [4]242|scripts/[p]' || true")?;
         assert_eq!(left.trim(), "0", "{hook}: {}", scene.must("ps -ef")?);
     }
+    // What is full keeps nobody from what comes next.
+    scene.must("test -s /var/lib/tenants/web/data/fill")?;
+    let next = web.push("Good", "other", "10s", &[("pre-start", &saying("rm /srv/data/fill"))])?;
+    assert_eq!(scene.sync("web")?.code, 0);
+    assert_eq!(scene.expect_state("web", "verified")?["verified"].as_str(), Some(next.as_str()));
     Ok(())
 }
 
