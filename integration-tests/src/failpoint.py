@@ -28,7 +28,7 @@ OWNERS = {
 }
 OTHERS = [f"bitbuilder-{name}.service" for name in ("git-sync", "notification", "secret", "webhook")]
 ALL = [ORCHESTRATOR, *OWNERS.values(), *OTHERS]
-CHANGES = {"Ensure", "Remove", "Archive", "PreProvision", "Start", "Restart", "RestartServices", "Stop"}
+CHANGES = {"Ensure", "Remove", "Archive", "PreProvision", "Listen", "Start", "Restart", "RestartServices", "Stop"}
 # How long after the end of a command the call that it leads to may come.
 PATIENCE = 20
 

@@ -50,7 +50,11 @@ fn await_sleep(scene: &Scene, times: usize) -> Result<()> {
 
 #[test]
 fn the_first_connection_wakes_it_and_the_last_lets_it_sleep() -> Result<()> {
+    // Each start counts, and only those that fail may come to an end.
     let scene = scene(&json!({}))?;
+    let few = "[Unit]\nStartLimitBurst=2\n";
+    scene.host.write("/etc/systemd/system/bitbuilder-container@.service.d/few.conf", few)?;
+    scene.must("systemctl daemon-reload")?;
     // It was awake to be verified, and nobody was connected.
     await_sleep(&scene, 1)?;
     assert_eq!(
@@ -170,6 +174,13 @@ fn whatever_ends_it_wakes_again_and_who_waits_in_vain_is_told() -> Result<()> {
             "{kill}"
         );
     }
+    // A port at which nothing answers puts nobody to sleep who runs.
+    assert_eq!(scene.must(CURL)?, "here\n");
+    let leader = scene.must("machinectl show web -p Leader")?;
+    scene.must("systemd-run -M web --wait --quiet ip route add blackhole 10.88.0.1/32")?;
+    assert!(!scene.host.sh(CURL)?.success());
+    scene.must("systemd-run -M web --wait --quiet ip route del blackhole 10.88.0.1/32 || true")?;
+    assert_eq!(scene.must("machinectl show web -p Leader")?, leader);
     // Another tenant reaches it as anybody does.
     scene.repository("mail")?.commit("First", &[("metadata.json", &manifest("mail", &[], &json!({})))])?;
     let both = ["web", "mail"].map(Registration::new);
@@ -193,6 +204,10 @@ fn whatever_ends_it_wakes_again_and_who_waits_in_vain_is_told() -> Result<()> {
     assert_ne!(scene.sync("web")?.code, 0);
     let said = scene.status("web")?["unconverged"].as_str().unwrap_or_default().to_owned();
     assert!(said.contains("a program of the host may have one of its ports"), "{said}");
+    // That this one is meant to be reached opens it to no tenant.
+    scene.must(&format!(
+        "! systemd-run -M mail --wait --pipe --quiet busybox wget -T 2 -q -O - http://{gateway}:8090/"
+    ))?;
     scene.must("systemctl stop other.service")?;
     assert_eq!(scene.sync("web")?.code, 0, "{}", scene.status("web")?);
     scene.must(

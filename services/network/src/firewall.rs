@@ -44,7 +44,8 @@ const CHAINS: &str = r#"
 		ct state vmap { invalid : drop, established : accept, related : accept }
 		udp dport { 53, 67 } accept
 		tcp dport 53 accept
-		meta l4proto . th dport @listened accept
+		# What wakes a tenant, and no other program that may have its port: the socket's unit says so (Mark=).
+		socket mark 1650589697 accept
 		icmp type echo-request accept
 		drop
 	}
@@ -88,23 +89,17 @@ const CHAINS: &str = r#"
 pub fn render(places: &Places) -> String {
     let tenants = places.values().map(|spec| format!("\"{}\" . {}", spec.bridge, spec.address));
     let addresses = places.values().map(|spec| spec.address);
-    let (woken, always): (Vec<_>, Vec<_>) = places.values().partition(|spec| spec.on_demand);
-    let forwards = always.into_iter().flat_map(|spec| {
+    let always = places.values().filter(|spec| !spec.on_demand);
+    let forwards = always.flat_map(|spec| {
         let lead = |forward: &model::Forward| {
             format!("{} . {} : {} . {}", forward.protocol, forward.host, spec.address, forward.tenant)
         };
         spec.forwards.iter().map(lead)
     });
-    let listened = woken.into_iter().flat_map(|spec| &spec.forwards);
-    let listened = listened.map(|forward| format!("{} . {}", forward.protocol, forward.host));
     let tenants = set("set tenants", "ifname . ipv4_addr", tenants);
     let addresses = set("set addresses", "ipv4_addr", addresses);
     let forwards = set("map forwards", "inet_proto . inet_service : ipv4_addr . inet_service", forwards);
-    let listened = set("set listened", "inet_proto . inet_service", listened);
-    format!(
-        "{REPLACE}table inet bitbuilder {{\n{tenants}{addresses}{forwards}{listened}{}}}\n",
-        CHAINS.trim_start_matches('\n')
-    )
+    format!("{REPLACE}table inet bitbuilder {{\n{tenants}{addresses}{forwards}{}}}\n", CHAINS.trim_start_matches('\n'))
 }
 
 fn set(head: &str, kind: &str, elements: impl Iterator<Item = impl Display>) -> String {
@@ -177,6 +172,7 @@ mod tests {
         		type ifname . ipv4_addr
         		elements = {
         			"bb-3c6ef362" . 10.88.0.10,
+        			"bb-daa66d13" . 10.88.0.18,
         			"bb-9e3779b1" . 10.88.0.2
         		}
         	}
@@ -185,6 +181,7 @@ mod tests {
         		type ipv4_addr
         		elements = {
         			10.88.0.10,
+        			10.88.0.18,
         			10.88.0.2
         		}
         	}
@@ -221,6 +218,8 @@ mod tests {
         		ct state vmap { invalid : drop, established : accept, related : accept }
         		udp dport { 53, 67 } accept
         		tcp dport 53 accept
+        		# What wakes a tenant, and no other program that may have its port: the socket's unit says so (Mark=).
+        		socket mark 1650589697 accept
         		icmp type echo-request accept
         		drop
         	}

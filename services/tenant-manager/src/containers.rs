@@ -46,8 +46,8 @@ pub trait Containers: Clone + Send + Sync + 'static {
         tenant: &TenantName,
         units: &[UnitName],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// Starts to listen for a tenant as its files say, if nobody did.
-    fn listen(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Starts to listen for a tenant as its files say, if nobody did, and returns on which ports.
+    fn listen(&self, tenant: &TenantName) -> impl Future<Output = Result<Vec<u16>, SystemdError>> + Send;
     /// Stops to listen for a tenant and to lead anybody to it, so that nothing of that is loaded.
     fn stop_listening(&self, tenant: &TenantName) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Leads to a running tenant who is connected, and has it sleep when nobody is.

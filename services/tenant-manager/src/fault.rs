@@ -61,6 +61,9 @@ pub enum Fault {
         "nobody can listen for {0}: a program of the host may have one of its ports (systemctl status bitbuilder-wake@{0}.socket)"
     )]
     Ports(TenantName),
+    /// The service manager has the ports of an earlier commit in mind.
+    #[error("the service manager listens for {0} on other ports than it was told")]
+    OtherPorts(TenantName),
     /// A running tenant was not shown what it should have, for no fault of its own.
     #[error("{tenant} was not shown its commit: {reason}")]
     NotShown {
@@ -114,6 +117,7 @@ impl Fault {
             | Self::NotStarted { .. }
             | Self::NotShown { .. }
             | Self::Ports(_)
+            | Self::OtherPorts(_)
             | Self::GoingDown
             | Self::Silent(_)
             | Self::Accounts(_) => Error::Failed { action: action.to_owned(), reason: runtime::chain(&self) },

@@ -56,6 +56,7 @@ pub(crate) struct Machine {
 pub(crate) struct Fake {
     pub(crate) machine: Arc<Mutex<Machine>>,
     pub(crate) held: Held,
+    paths: Paths,
 }
 
 impl Fake {
@@ -96,10 +97,12 @@ impl Containers for Fake {
         Ok(Seen { states: machine.states.clone(), listening: machine.listening.clone() })
     }
 
-    async fn listen(&self, tenant: &TenantName) -> Result<(), SystemdError> {
+    async fn listen(&self, tenant: &TenantName) -> Result<Vec<u16>, SystemdError> {
         self.ask(format!("listen for {tenant}"));
         self.machine.lock().unwrap().listening.insert(tenant.clone());
-        Ok(())
+        let said = fs::read_to_string(self.paths.units().join(crate::sleep::drop_in(tenant))).unwrap();
+        let ports = said.lines().filter_map(|line| line.strip_prefix("ListenStream=0.0.0.0:"));
+        Ok(ports.map(|port| port.parse().unwrap()).collect())
     }
 
     async fn stop_listening(&self, tenant: &TenantName) -> Result<(), SystemdError> {
@@ -243,6 +246,6 @@ pub(crate) fn fixture() -> Fixture {
         fs::create_dir_all(&units).unwrap();
         fs::write(units.join("hello.service"), "[Service]\nExecStart=true\n").unwrap();
     }
-    let fake = Fake { machine: Arc::default(), held: Held::at(&paths) };
+    let fake = Fake { machine: Arc::default(), held: Held::at(&paths), paths: paths.clone() };
     Fixture { root, fake: fake.clone(), manager: Manager::new(fake, paths), web }
 }

@@ -22,6 +22,9 @@ use model::{
 use std::env;
 use tracing::info;
 
+/// How what leads connections ends that found nobody (EX_TEMPFAIL of sysexits.h(3head)).
+const GAVE_UP: u8 = 75;
+
 /// The drop-in that says which ports wake a tenant.
 pub(crate) fn drop_in(tenant: &TenantName) -> String {
     format!("{}.d/{DROP_IN}", wake_socket(tenant))
@@ -62,7 +65,10 @@ impl<C: Containers> Manager<C> {
             return Ok(true);
         };
         unit_files::write(self.paths(), &drop_in(tenant), &listen_text(wake))?;
-        self.containers.listen(tenant).await.map_err(|fault| cannot_listen(tenant, fault))?;
+        let ports: Vec<u16> = wake.forwards.iter().map(|forward| forward.host.number()).collect();
+        if self.containers.listen(tenant).await.map_err(|fault| cannot_listen(tenant, fault))? != ports {
+            return Err(Fault::OtherPorts(tenant.clone()));
+        }
         if seen.states.get(tenant) == Some(&InstanceState::Active) {
             self.containers.lead(tenant).await?;
         }
@@ -84,19 +90,30 @@ pub(crate) async fn awake(tenant: &TenantName) -> Result<(), SystemdError> {
     Systemd::connect().await?.begin_start(&boot::units::wake_service(tenant)).await
 }
 
-/// After what leads connections to a tenant has ended: stops the tenant if it ended by itself, and not because it was told to or
-/// failed (systemd.exec(5), `$EXIT_CODE`).
+/// After what leads connections to a tenant has ended (systemd.exec(5), `$EXIT_CODE`): stops the tenant if that ended by itself
+/// because nobody is connected; or because nobody was found, if it does not run indeed.
 ///
 /// # Errors
 /// The service manager refused.
 pub async fn sleep(tenant: &TenantName) -> Result<(), SystemdError> {
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|said| said == value);
-    if !(is("EXIT_CODE", "exited") && is("EXIT_STATUS", "0")) {
-        return Ok(());
+    let said = |name: &str| env::var(name).unwrap_or_default();
+    let gave_up = match (said("EXIT_CODE").as_str(), said("EXIT_STATUS").parse()) {
+        ("exited", Ok(0)) => false,
+        ("exited", Ok(GAVE_UP)) => true,
+        _ => return Ok(()),
+    };
+    let (systemd, container) = (Systemd::connect().await?, units::container(tenant));
+    if gave_up && systemd.list(&[&container]).await?.iter().any(|unit| unit.active_state == "active") {
+        // It has its reasons not to answer there, and all its time until it sleeps.
+        return systemd.begin_start(&boot::units::wake_service(tenant)).await;
     }
-    info!(%tenant, "sleeps");
+    info!(%tenant, gave_up, "sleeps");
+    if !gave_up {
+        // Its starts count towards the limit of those that fail one after the other.
+        systemd.reset_failed(&container).await;
+    }
     // Without waiting: who comes meanwhile is heard, and starts it again as soon as it has ended.
-    Systemd::connect().await?.begin_stop(&units::container(tenant)).await
+    systemd.begin_stop(&container).await
 }
 
 #[cfg(test)]

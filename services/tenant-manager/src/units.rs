@@ -86,8 +86,14 @@ impl Containers for Units {
         Ok(Seen { states: states.collect(), listening })
     }
 
-    async fn listen(&self, tenant: &TenantName) -> Result<(), SystemdError> {
-        self.0.connect().await?.start(&wake_socket(tenant)).await
+    async fn listen(&self, tenant: &TenantName) -> Result<Vec<u16>, SystemdError> {
+        let (systemd, socket) = (self.0.connect().await?, wake_socket(tenant));
+        systemd.start(&socket).await?;
+        let properties = systemd.properties(&socket, "Socket").await?;
+        // Each is its type and its address (org.freedesktop.systemd1(5), Listen).
+        let listens = properties.get("Listen").and_then(|value| value.try_clone().ok());
+        let listens = listens.and_then(|value| Vec::<(String, String)>::try_from(value).ok()).unwrap_or_default();
+        Ok(listens.iter().filter_map(|(_, address)| address.rsplit_once(':')?.1.parse().ok()).collect())
     }
 
     async fn stop_listening(&self, tenant: &TenantName) -> Result<(), SystemdError> {

@@ -38,6 +38,9 @@ pub enum WakeError {
     /// A socket of no use.
     #[error("a socket that was passed in has no address")]
     Address(#[source] io::Error),
+    /// Who came found nobody, and has left.
+    #[error("{0} does not answer")]
+    Gone(TenantName),
     /// A socket of a port that the record does not have.
     #[error("port {0} leads nowhere")]
     Nowhere(u16),
@@ -80,8 +83,10 @@ pub async fn serve(tenant: String) -> Result<(), WakeError> {
         connections.idle_for(wake.sleep_after.duration()).await;
         // Who is not accepted by now wakes the tenant again.
         accepting.shutdown().await;
-        if connections.are_none() {
-            break;
+        match connections.are_none() {
+            true if connections.found_nobody() => return Err(WakeError::Gone(tenant)),
+            true => break,
+            false => {}
         }
     }
     info!(%tenant, "it may sleep");

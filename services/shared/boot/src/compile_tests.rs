@@ -118,7 +118,6 @@ fn is_ours(line: &str) -> bool {
         Some(("OnActiveSec" | "OnUnitInactiveSec" | "RandomizedDelaySec", text)) => span(text),
         Some(("ListenStream", text)) => text.strip_prefix("0.0.0.0:").is_some_and(port),
         Some(("X-LeadsTo", text)) => port(text),
-        Some(("X-SleepAfter", text)) => span(text),
         Some(("Type" | "RemainAfterExit", text)) => ["oneshot", "yes"].contains(&text),
         Some(("ExecStart", text)) => {
             let started = text.strip_prefix("systemctl start --no-block ");

@@ -86,15 +86,14 @@ pub fn order_text(depends_on: &BTreeSet<TenantName>, extended: bool) -> Option<S
     Some(text)
 }
 
-/// Which ports wake a tenant: on each IPv4 address of the host. What else of it counts for who listens is said too, so that
-/// another text is another way to be woken (X- is nothing to systemd, systemd.unit(5)).
+/// Which ports wake a tenant: on each IPv4 address of the host. Where they lead is said too, so that another text is another
+/// way (X- is nothing to systemd, systemd.unit(5)).
 #[must_use]
 pub fn listen_text(wake: &Wake) -> String {
     let mut text = "[Socket]\n".to_owned();
     for forward in &wake.forwards {
         text.push_str(&format!("ListenStream=0.0.0.0:{}\nX-LeadsTo={}\n", forward.host, forward.tenant));
     }
-    text.push_str(&format!("X-SleepAfter={}\n", wake.sleep_after));
     text
 }
 
