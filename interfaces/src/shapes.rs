@@ -12,7 +12,8 @@ use model::{
     config::Script,
     identity::UidRange,
     ids::IdSet,
-    manifest::ManagedOom,
+    inherited::Inherited,
+    manifest::{IoClass, ManagedOom, NumaPolicy, OomPolicy},
     names::{RepositoryName, TargetName},
     network::{LinkName, Port},
     notification::{Endpoint, Kind, Occasion, ProjectPath, Target},
@@ -37,7 +38,7 @@ macro_rules! simple {
 
 simple!(Bool: bool);
 simple!(Int: u8, u32, u64, i64, Port);
-simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script, Capability, Syscalls, SelinuxContext, ApparmorProfile, IdSet);
+simple!(String: String, TenantName, RepositoryName, ImageName, ExtensionName, UnitName, RepositoryUrl, PushUrl, Reference, Revision, Size, MacAddress, LinkName, Ipv4Addr, SignerName, SshKey, Certificate, TimeSpan, SecretName, Recipient, Digest, Sealed, SecretValue, TargetName, Endpoint, ProjectPath, Script, Capability, Syscalls, SelinuxContext, ApparmorProfile, IdSet, IoClass);
 simple!(Any: serde_json::Value);
 
 impl<T: Shaped> Shaped for Option<T> {
@@ -187,6 +188,18 @@ shaped!(StorageSpec { image: ImageName });
 shaped!(ExtensionSpec { sysext: Vec<ExtensionName> });
 shaped!(UidRange { first: u32, count: u32 });
 shaped!(Forward { host: Port, tenant: Port, protocol: Protocol });
+impl Shaped for NumaPolicy {
+    fn shape() -> Shape {
+        words(&["default", "preferred", "bind", "interleave", "local"])
+    }
+}
+
+impl Shaped for OomPolicy {
+    fn shape() -> Shape {
+        words(&["continue", "kill"])
+    }
+}
+
 impl Shaped for ManagedOom {
     fn shape() -> Shape {
         words(&["auto", "kill"])
@@ -207,6 +220,13 @@ shaped!(Limits {
     io_write: Option<Size>,
     io_reads: Option<u32>,
     io_writes: Option<u32>,
+});
+shaped!(Inherited {
+    io_class: Option<IoClass>,
+    io_priority: Option<u32>,
+    numa_policy: Option<NumaPolicy>,
+    numa_mask: Option<IdSet>,
+    oom_policy: Option<OomPolicy>,
 });
 shaped!(Security {
     capabilities: Vec<Capability>,
@@ -233,6 +253,7 @@ shaped!(InstanceSpec {
     mac: MacAddress,
     address: Ipv4Addr,
     limits: Limits,
+    inherited: Inherited,
     security: Security,
     sysext: Vec<ExtensionName>,
     services: Vec<ServiceSpec>,

@@ -52,6 +52,7 @@ mod tests {
             mac: slot.mac(),
             address: slot.address(),
             limits: Limits::default(),
+            inherited: model::inherited::Inherited::default(),
             security: model::security::Security::default(),
             sysext: Vec::new(),
             services: Vec::new(),

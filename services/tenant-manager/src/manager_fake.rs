@@ -19,6 +19,7 @@ pub(crate) fn spec(digit: &str) -> InstanceSpec {
         mac: slot.mac(),
         address: slot.address(),
         limits: Limits::default(),
+        inherited: model::inherited::Inherited::default(),
         security: model::security::Security::default(),
         sysext: Vec::new(),
         services: vec![service("hello.service", "a")],

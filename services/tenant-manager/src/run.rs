@@ -4,6 +4,7 @@
 mod bound;
 mod command_line;
 mod confinement;
+mod inherited;
 mod layers;
 mod pinned;
 mod place;
@@ -23,7 +24,7 @@ use host::{
     files::FileError,
     systemd::SystemdError,
 };
-use model::{Revision, TenantName, identity::UidRange, security::Syscalls};
+use model::{Revision, TenantName, identity::UidRange, ids::IdSet, manifest::NumaPolicy, security::Syscalls};
 use nix::mount::{MsFlags, mount};
 use runtime::{Client, foreign::ForeignError};
 use std::{
@@ -87,6 +88,15 @@ pub enum RunError {
     /// It does not know one that the tenant's repository names.
     #[error("metadata.json names the system call {0} under security, which this host's systemd does not know")]
     Syscall(Syscalls),
+    /// Its processes cannot have their IO scheduling class.
+    #[error("cannot set its IO scheduling class")]
+    IoClass(#[source] io::Error),
+    /// Nor their NUMA policy.
+    #[error("cannot set its NUMA policy")]
+    NumaPolicy(#[source] io::Error),
+    /// Its repository names memory nodes that are not here.
+    #[error("metadata.json has numaPolicy {0} for the memory nodes {1}, of which this host has none for it")]
+    Nodes(NumaPolicy, IdSet),
     /// What it takes of the kernel cannot be bounded.
     #[error("cannot start what bounds it")]
     Bound(#[source] io::Error),
@@ -115,7 +125,7 @@ impl RunError {
     #[must_use]
     pub fn is_tenants(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Usr(..) | Self::Syscall(_) | Self::NotPlaced(_) => true,
+            Self::Unit(_) | Self::Usr(..) | Self::Syscall(_) | Self::Nodes(..) | Self::NotPlaced(_) => true,
             Self::NotHeld(_)
             | Self::File(_)
             | Self::Limit(_)
@@ -125,6 +135,8 @@ impl RunError {
             | Self::Extensions { .. }
             | Self::Secrets(_)
             | Self::Syscalls(_)
+            | Self::IoClass(_)
+            | Self::NumaPolicy(_)
             | Self::Bound(_)
             | Self::Machine(_)
             | Self::NoLeader(_)
@@ -183,6 +195,8 @@ pub async fn run(paths: &Paths, tenant: &TenantName) -> Result<Infallible, RunEr
         confined: &confined,
     };
     confinement::enter_profile(&spec.security)?;
+    // Without waiting for anything from here on: it is this thread that has it.
+    inherited::begin(tenant, &spec.inherited)?;
     held.note_started(tenant, &record)?;
     #[allow(clippy::disallowed_methods)] // this process becomes another one; nothing is started beside it
     let cause = std::process::Command::new(NSPAWN)

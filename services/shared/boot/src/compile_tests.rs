@@ -23,6 +23,7 @@ fn woken(depends_on: &[&str], sysext: &[&str], ports: &[u16]) -> Vec<u8> {
         mac: slot.mac(),
         address: slot.address(),
         limits: Limits::default(),
+        inherited: model::inherited::Inherited::default(),
         security: model::security::Security::default(),
         sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
         services: Vec::new(),

@@ -5,6 +5,7 @@ use crate::{
     hooks::{Hook, HookSpec},
     identity::{PREFIX_LENGTH, Slot, UidRange},
     ids::IdSet,
+    inherited::Inherited,
     manifest::ManagedOom,
     names::{ExtensionName, ImageName, TenantName, UnitName},
     network::{Forward, LinkName, MacAddress, NetworkSpec},
@@ -37,6 +38,9 @@ pub struct DesiredTenant {
     pub depends_on: Vec<TenantName>,
     /// What it may use.
     pub limits: Limits,
+    /// What its processes have from the first one.
+    #[serde(default)]
+    pub inherited: Inherited,
     /// What confines it beyond what always does.
     #[serde(default)]
     pub security: Security,
@@ -138,6 +142,9 @@ pub struct InstanceSpec {
     pub address: Ipv4Addr,
     /// What it may use.
     pub limits: Limits,
+    /// What its processes have from the first one.
+    #[serde(default)]
+    pub inherited: Inherited,
     /// What confines it beyond what always does.
     #[serde(default)]
     pub security: Security,
@@ -247,6 +254,7 @@ impl DesiredTenant {
             mac: slot.mac(),
             address: slot.address(),
             limits: self.limits.clone(),
+            inherited: self.inherited.clone(),
             security: self.security.clone(),
             sysext: self.sysext.clone(),
             services: self.services.clone(),

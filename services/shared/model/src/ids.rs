@@ -21,6 +21,12 @@ impl IdSet {
         self.0.is_subset(&other.0)
     }
 
+    /// Whether it is one alone.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// Whether it is every number that there may be, which limits nobody.
     #[must_use]
     pub fn is_all(&self) -> bool {

@@ -12,6 +12,7 @@ pub mod export;
 pub mod hooks;
 pub mod identity;
 pub mod ids;
+pub mod inherited;
 pub mod interface;
 pub mod manifest;
 pub mod names;

@@ -119,6 +119,12 @@ record! {
         swap: Option<Size>,
         /// Memory of these nodes alone, AllowedMemoryNodes=. Nothing said is all that the policy allows.
         allowed_memory_nodes as "allowedMemoryNodes": Option<IdSet>,
+        /// Which node memory is taken from when a process first uses it, NUMAPolicy=.
+        numa_policy as "numaPolicy": Option<NumaPolicy>,
+        /// The nodes that numaPolicy is about, NUMAMask=. Nothing said is those of allowedMemoryNodes.
+        numa_mask as "numaMask": Option<IdSet>,
+        /// What ends when the kernel ends a process of the tenant for want of memory, OOMPolicy=; continue if nothing is said.
+        oom_policy as "oomPolicy": Option<OomPolicy>,
         /// What systemd-oomd(8) does when the tenant is short of memory, ManagedOOMMemoryPressure=; auto if nothing is said.
         managed_oom as "managedOomMemoryPressure": Option<ManagedOom>,
     }
@@ -128,6 +134,10 @@ record! {
     Io {
         /// Relative share when the device is busy, IOWeight=; 100 is the usual one.
         weight: Option<IoWeight>,
+        /// When its processes have their turn, IOSchedulingClass=; best-effort if nothing is said.
+        class: Option<IoClass>,
+        /// Whose turn is earlier within best-effort, IOSchedulingPriority=: 0 is the first, 4 the usual one.
+        priority: Option<IoPriority>,
         /// At most so many bytes read per second, IOReadBandwidthMax=.
         read_bandwidth as "readBandwidthMax": Option<Size>,
         /// At most so many bytes written per second, IOWriteBandwidthMax=.
@@ -235,6 +245,36 @@ choice! {
         OnDemand = "on-demand",
     }
 
+    /// When a process reads and writes (ioprio_set(2)). None of a tenant's is real-time: it would keep the host from its disk.
+    IoClass, "an IO scheduling class" {
+        /// In its turn.
+        BestEffort = "best-effort",
+        /// When nobody else wants to.
+        Idle = "idle",
+    }
+
+    /// Which node memory is taken from (set_mempolicy(2)).
+    NumaPolicy, "a NUMA policy" {
+        /// The kernel's own.
+        Default = "default",
+        /// One node, and others when it is full.
+        Preferred = "preferred",
+        /// These nodes and no others.
+        Bind = "bind",
+        /// These nodes in turn.
+        Interleave = "interleave",
+        /// The node of the processor that it runs on.
+        Local = "local",
+    }
+
+    /// What the kernel ends when memory is short (systemd.service(5)).
+    OomPolicy, "an OOM policy" {
+        /// One process; the others go on.
+        Continue = "continue",
+        /// All of the tenant, which is then started anew.
+        Kill = "kill",
+    }
+
     /// What systemd-oomd(8) does.
     ManagedOom, "what systemd-oomd does" {
         /// What is set for the host.
@@ -285,6 +325,10 @@ bounded!(
 bounded!(
     /// A relative share of a device.
     IoWeight(u32), "a weight", 1 to 10_000
+);
+bounded!(
+    /// A turn within an IO scheduling class.
+    IoPriority(u32), "an IO priority", 0 to 7
 );
 bounded!(
     /// A number of operations per second.

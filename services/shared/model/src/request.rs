@@ -4,7 +4,8 @@ use crate::{
     config::Config,
     diagnostic::Diagnostic,
     document::Document,
-    manifest::{Activation, Addressing, Interface, Manifest, Mode},
+    ids::IdSet,
+    manifest::{Activation, Addressing, Interface, IoClass, Manifest, Mode, NumaPolicy},
     network::Protocol,
     path,
     security::MOST_SYSCALLS,
@@ -17,7 +18,7 @@ type Family = (&'static str, Addressing, fn(&IpAddr) -> bool);
 type Check = fn(&Document<Manifest>) -> Vec<Diagnostic>;
 
 /// The checks of metadata.json alone, by name, so that a test can leave out each in turn.
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 17] = [
     ("a host port once", forwards_are_distinct),
     ("a link once", interfaces_are_distinct),
     ("a hardware address once", hardware_is_distinct),
@@ -31,6 +32,10 @@ const CHECKS: [(&str, Check); 13] = [
     ("woken by connections", on_demand_is_woken_by_connections),
     ("sleep on demand", sleep_is_on_demand),
     ("not more system calls than there are", syscalls_are_few),
+    ("an IO priority of a class that has some", io_priorities_are_of_a_class),
+    ("nodes for a NUMA policy", numa_policies_have_nodes),
+    ("a NUMA mask for a policy", numa_masks_are_for_a_policy),
+    ("a NUMA mask of allowed nodes", numa_masks_are_allowed),
 ];
 
 /// Everything that is wrong with a request by itself.
@@ -212,6 +217,51 @@ fn syscalls_are_few(document: &Document<Manifest>) -> Vec<Diagnostic> {
     .collect()
 }
 
+fn io_priorities_are_of_a_class(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let io = &document.content.resources.io;
+    let class = io.class.filter(|class| io.priority.is_some() && !class.has_priorities());
+    let fault = |class: IoClass| {
+        let message = format!("the class {class} has no priorities; they are for {}", IoClass::BestEffort);
+        document.fault(path!["resources", "io", "priority"], &message)
+    };
+    class.map(fault).into_iter().collect()
+}
+
+/// systemd.exec(5): default and local are about no nodes, preferred about one, the others about one or more.
+fn numa_policies_have_nodes(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let memory = &document.content.resources.memory;
+    let Some(policy) = memory.numa_policy else { return Vec::new() };
+    let wanted = match (policy, memory.nodes()) {
+        (NumaPolicy::Preferred, nodes) if !nodes.is_some_and(IdSet::is_one) => "the one node that is",
+        (NumaPolicy::Bind | NumaPolicy::Interleave, None) => "the nodes that are",
+        _ => return Vec::new(),
+    };
+    let message = format!("{policy} needs {wanted} meant, in numaMask or allowedMemoryNodes");
+    vec![document.fault(path!["resources", "memory", "numaPolicy"], &message)]
+}
+
+fn numa_masks_are_for_a_policy(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let memory = &document.content.resources.memory;
+    let message = match memory.numa_policy {
+        Some(policy) if policy.has_nodes() => return Vec::new(),
+        Some(policy) => format!("the policy {policy} is about no nodes in particular"),
+        None => "nodes are for a numaPolicy, and there is none".to_owned(),
+    };
+    let mask = memory.numa_mask.iter();
+    mask.map(|_| document.fault(path!["resources", "memory", "numaMask"], &message)).collect()
+}
+
+fn numa_masks_are_allowed(document: &Document<Manifest>) -> Vec<Diagnostic> {
+    let memory = &document.content.resources.memory;
+    match (&memory.numa_mask, &memory.allowed_memory_nodes) {
+        (Some(mask), Some(allowed)) if !mask.is_within(allowed) => {
+            let message = format!("the memory nodes {mask} are not all among allowedMemoryNodes, {allowed}");
+            vec![document.fault(path!["resources", "memory", "numaMask"], &message)]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn units_are_shipped(document: &Document<Manifest>, tree: &dyn Tree) -> Vec<Diagnostic> {
     let units = document.content.services.systemd.iter().enumerate();
     let missing = units.filter(|(_, unit)| !unit.shipped_as().iter().any(|file| tree.has(&format!("units/{file}"))));
@@ -233,7 +283,7 @@ mod tests {
     use super::*;
 
     /// For each check, network settings (or a dependency) that it alone refuses.
-    const ALONE: [(&str, &str); 12] = [
+    const ALONE: [(&str, &str); 20] = [
         ("a host port once", r#""network": {"forward": [{"host": 80, "tenant": 1}, {"host": 80, "tenant": 2}]}"#),
         ("a link once", r#""network": {"interfaces": [{"name": "a"}, {"name": "a"}]}"#),
         (
@@ -258,6 +308,20 @@ mod tests {
             r#""tenant": {"activation": "on-demand"}, "network": {"forward": [{"host": 53, "tenant": 53, "protocol": "udp"}]}"#,
         ),
         ("sleep on demand", r#""tenant": {"sleepAfter": "1h"}"#),
+        ("an IO priority of a class that has some", r#""resources": {"io": {"class": "idle", "priority": 0}}"#),
+        ("nodes for a NUMA policy", r#""resources": {"memory": {"numaPolicy": "interleave"}}"#),
+        ("nodes for a NUMA policy", r#""resources": {"memory": {"numaPolicy": "bind"}}"#),
+        ("nodes for a NUMA policy", r#""resources": {"memory": {"numaPolicy": "preferred"}}"#),
+        (
+            "nodes for a NUMA policy",
+            r#""resources": {"memory": {"numaPolicy": "preferred", "allowedMemoryNodes": "0-1"}}"#,
+        ),
+        ("a NUMA mask for a policy", r#""resources": {"memory": {"numaMask": "0"}}"#),
+        ("a NUMA mask for a policy", r#""resources": {"memory": {"numaPolicy": "local", "numaMask": "0"}}"#),
+        (
+            "a NUMA mask of allowed nodes",
+            r#""resources": {"memory": {"numaPolicy": "bind", "numaMask": "1", "allowedMemoryNodes": "0"}}"#,
+        ),
     ];
 
     #[test]

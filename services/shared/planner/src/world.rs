@@ -4,6 +4,8 @@ use crate::plan::{Action, Class, Plan, Step, plan, plan_absence, plan_removal};
 use model::{
     DesiredTenant, Hook, HookSpec, InstanceSpec, Limits, ServiceSpec, Size, UnitName,
     identity::Slot,
+    inherited::Inherited,
+    manifest::OomPolicy,
     observed::{Held, InstanceState, Known, Listening, ObservedInstance, ObservedTenant},
     secrets::SecretSpec,
     time::TimeSpan,
@@ -22,6 +24,7 @@ pub(crate) fn desired(name: &str, digit: char) -> DesiredTenant {
         depends_on: Vec::new(),
         hooks: Vec::new(),
         limits: Limits::default(),
+        inherited: Inherited::default(),
         security: model::security::Security::default(),
         forwards: Vec::new(),
         claims: Vec::new(),
@@ -52,22 +55,25 @@ fn any_desired() -> impl Strategy<Value = DesiredTenant> {
         ),
         proptest::collection::vec(proptest::sample::select(vec![('t', 'a'), ('t', 'b'), ('u', 'a')]), 0..2),
         proptest::sample::subsequence(vec![Hook::PreProvision, Hook::PreStop], 0..=2),
-        proptest::option::of(60u32..62),
+        (proptest::option::of(60u32..62), proptest::option::of(proptest::sample::select(vec![OomPolicy::Kill]))),
     )
-        .prop_map(|(digit, enabled, image, memory, forwards, sysext, services, secrets, hooks, sleep)| {
-            DesiredTenant {
-                enabled,
-                image: image.parse().unwrap(),
-                limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
-                forwards,
-                sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
-                services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
-                secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
-                hooks: hooks.into_iter().map(hook).collect(),
-                sleep_after: sleep.and_then(TimeSpan::seconds),
-                ..desired("web", digit)
-            }
-        })
+        .prop_map(
+            |(digit, enabled, image, memory, forwards, sysext, services, secrets, hooks, (sleep, oom_policy))| {
+                DesiredTenant {
+                    enabled,
+                    image: image.parse().unwrap(),
+                    limits: Limits { memory: memory.and_then(Size::from_bytes), ..Limits::default() },
+                    inherited: Inherited { oom_policy, ..Inherited::default() },
+                    forwards,
+                    sysext: sysext.iter().map(|name| name.parse().unwrap()).collect(),
+                    services: each_once(services.iter().map(|(name, digit)| service(name, *digit))),
+                    secrets: secrets.into_iter().map(|(name, digit)| secret(name, digit)).collect(),
+                    hooks: hooks.into_iter().map(hook).collect(),
+                    sleep_after: sleep.and_then(TimeSpan::seconds),
+                    ..desired("web", digit)
+                }
+            },
+        )
 }
 
 fn hook(hook: Hook) -> HookSpec {

@@ -24,8 +24,13 @@ impl Case<'_> {
     }
 
     pub(super) fn allowed_memory_nodes(&self) -> Vec<Diagnostic> {
-        let asked = self.asks().resources.memory.allowed_memory_nodes.as_ref();
-        self.inside(path!["resources", "memory", "allowedMemoryNodes"], asked, &self.policy().nodes, "memory nodes")
+        let (asks, nodes) = (&self.asks().resources.memory, &self.policy().nodes);
+        let at = |field| [Step::Field("resources"), Step::Field("memory"), Step::Field(field)];
+        [
+            self.inside(&at("allowedMemoryNodes"), asks.allowed_memory_nodes.as_ref(), nodes, "memory nodes"),
+            self.inside(&at("numaMask"), asks.numa_mask.as_ref(), nodes, "memory nodes"),
+        ]
+        .concat()
     }
 
     pub(super) fn tasks(&self) -> Vec<Diagnostic> {

@@ -109,13 +109,14 @@ fn plain() -> DesiredTenant {
 /// For each check, a request that it alone refuses: metadata.json's part, config.yaml, and what is different about the host.
 type Refused = (&'static str, &'static str, Option<&'static str>, fn(&mut World));
 
-const ALONE: [Refused; 33] = [
+const ALONE: [Refused; 34] = [
     ("name", "", None, |world| world.registry = world.registry.replacen("web", "shop", 1)),
     ("cores", r#""resources": { "cpu": { "cores": 3 } }"#, None, |_| {}),
     ("memory", r#""resources": { "memory": { "limit": "2G" } }"#, None, |_| {}),
     ("swap", r#""resources": { "memory": { "swap": "2G" } }"#, None, |_| {}),
     ("allowed processors", r#""resources": { "cpu": { "allowedCpus": "2-4" } }"#, None, |_| {}),
     ("allowed memory nodes", r#""resources": { "memory": { "allowedMemoryNodes": "1" } }"#, None, |_| {}),
+    ("allowed memory nodes", r#""resources": { "memory": { "numaPolicy": "bind", "numaMask": "0-1" } }"#, None, |_| {}),
     ("tasks", r#""resources": { "tasks": 501 }"#, None, |_| {}),
     ("io", r#""resources": { "io": { "readBandwidthMax": "2M" } }"#, None, |_| {}),
     ("io", r#""resources": { "io": { "writeIopsMax": 101 } }"#, None, |_| {}),

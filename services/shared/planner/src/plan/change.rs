@@ -43,6 +43,9 @@ impl Change {
         if running.sysext != wanted.sysext {
             shown.push("its extensions change".to_owned());
         }
+        if running.inherited != wanted.inherited {
+            shown.push("what its processes are started with changes".to_owned());
+        }
         if running.security != wanted.security {
             shown.push("what confines it changes".to_owned());
         }

@@ -1,6 +1,7 @@
 //! What holds of every plan, whatever is there and whatever is wanted.
 
 use super::*;
+use model::manifest::IoClass;
 
 fn hardest(plan: &Plan) -> Class {
     plan.class().unwrap_or(Class::Hot)
@@ -142,7 +143,8 @@ proptest! {
         let plan = plan(&b, slot(), &world);
         let does = |wanted: fn(&Action) -> bool| plan.steps.iter().any(|step| wanted(&step.action));
         let restarts = does(|action| matches!(action, Action::Restart | Action::Stop));
-        prop_assert_eq!(restarts, a.image != b.image || a.sysext != b.sysext, "{:?}", plan);
+        let stands = a.image == b.image && a.sysext == b.sysext && a.inherited == b.inherited;
+        prop_assert_eq!(restarts, !stands, "{:?}", plan);
         let running = a.instance(slot());
         let changed: Vec<UnitName> = b.instance(slot()).changed_services(&running).map(|service| service.unit.clone()).collect();
         let restarted = plan.steps.iter().filter_map(|step| {
@@ -210,6 +212,10 @@ fn a_plan_reads_as_a_person_would_say_it() {
     text.extend(plan(&DesiredTenant { revision: third.revision.clone(), ..second.clone() }, slot(), &world).lines());
     text.push("# an extension".to_owned());
     text.extend(plan(&DesiredTenant { sysext: vec!["tools".parse().unwrap()], ..third }, slot(), &world).lines());
+    text.push("# another IO scheduling class, and another limit".to_owned());
+    let idle = Inherited { io_class: Some(IoClass::Idle), ..Inherited::default() };
+    let limits = Limits { cpu_cores: Some(2), ..Limits::default() };
+    text.extend(plan(&DesiredTenant { inherited: idle, limits, ..second.clone() }, slot(), &world).lines());
     text.push("# another image".to_owned());
     text.extend(plan(&DesiredTenant { image: "fedora".parse().unwrap(), ..first.clone() }, slot(), &world).lines());
     text.push("# a script before it, or before a stop".to_owned());
