@@ -42,6 +42,7 @@ pub struct Builder {
     name: String,
     disk: Disk,
     package: Package,
+    more: Vec<String>,
     binds: Vec<(PathBuf, PathBuf)>,
     keep: bool,
 }
@@ -63,7 +64,8 @@ impl Host {
             "" => format!("h{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
             given => given.to_owned(),
         };
-        Builder { name, disk: Disk::default(), package: Package::default(), binds: Vec::new(), keep: false }
+        let (disk, package) = (Disk::default(), Package::default());
+        Builder { name, disk, package, more: Vec::new(), binds: Vec::new(), keep: false }
     }
 
     /// Powers the host off in order and takes it away.
@@ -111,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// Debian's packages that it has installed beyond what every host has, in a layer that only such hosts use.
+    #[must_use]
+    pub fn with_packages<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.more.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Shows a folder or file of the machine in the host.
     #[must_use]
     pub fn bind(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
@@ -138,7 +147,7 @@ impl Builder {
                 format!("{PACKAGE_VARIABLE} names no package to install; `cargo xtask test` builds one and sets it")
             })?)),
         };
-        let images = Images::ensure(&cache, package.as_deref())?;
+        let images = Images::ensure(&cache, package.as_deref(), &self.more)?;
         let (run, lock) = RunDir::create(&self.name)?;
         let prepared = self.prepare(&cache, &images, &run);
         if let Err(error) = prepared {

@@ -1,4 +1,4 @@
-//! What hosts are made of: a Debian tree for the host, one for its tenants, and a layer with our package installed.
+//! What hosts are made of: a Debian tree for the host, one for its tenants, and layers with more of Debian and with our package installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use crate::{apt, command};
 const SUITE: &str = "forky";
 const BUILD_IMAGE: &str = include_str!("../scripts/build-image.sh");
 const BUILD_LAYER: &str = include_str!("../scripts/build-layer.sh");
+const BUILD_PACKAGES: &str = include_str!("../scripts/build-packages.sh");
 const HOST_PACKAGES: &str = include_str!("../scripts/host.packages");
 const TENANT_PACKAGES: &str = include_str!("../scripts/tenant.packages");
 
@@ -24,14 +25,17 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Builds what is missing. Without a package the host is plain Debian.
-    pub(crate) fn ensure(cache: &Cache, package: Option<&Path>) -> Result<Self> {
+    /// Builds what is missing. Without a package of ours the host is plain Debian, with `more` of Debian's packages.
+    pub(crate) fn ensure(cache: &Cache, package: Option<&Path>, more: &[String]) -> Result<Self> {
         let base = image(cache, "host", HOST_PACKAGES)?;
         let tenant = image(cache, "tenant", TENANT_PACKAGES)?;
-        let lower = match package {
-            None => base.display().to_string(),
-            Some(package) => format!("{}:{}", layer(cache, &base, package)?.display(), base.display()),
-        };
+        let mut lower = text(&base)?.to_owned();
+        if !more.is_empty() {
+            lower = format!("{}:{lower}", text(&packages(cache, &lower, more)?)?);
+        }
+        if let Some(package) = package {
+            lower = format!("{}:{lower}", text(&layer(cache, &lower, package)?)?);
+        }
         Ok(Self { lower, tenant })
     }
 }
@@ -45,10 +49,20 @@ fn image(cache: &Cache, kind: &str, packages: &str) -> Result<PathBuf> {
     })
 }
 
-fn layer(cache: &Cache, base: &Path, package: &Path) -> Result<PathBuf> {
+/// The layer that Debian's packages of these names are over others.
+fn packages(cache: &Cache, lower: &str, names: &[String]) -> Result<PathBuf> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let parts = [&[lower, BUILD_PACKAGES], names.as_slice()].concat();
+    cache.ensure("packages", &key(&parts), |new| {
+        command::build(BUILD_PACKAGES, &[&[text(new)?, lower], names.as_slice()].concat())
+    })
+}
+
+/// The layer that our package is over others.
+fn layer(cache: &Cache, lower: &str, package: &Path) -> Result<PathBuf> {
     let content = fs::read(package).with_context(|| format!("reading the package {}", package.display()))?;
-    let key = key([text(base)?.as_bytes(), &content, BUILD_LAYER.as_bytes()]);
-    cache.ensure("package", &key, |new| command::build(BUILD_LAYER, &[text(new)?, text(base)?, text(package)?]))
+    let key = key([lower.as_bytes(), &content, BUILD_LAYER.as_bytes()]);
+    cache.ensure("package", &key, |new| command::build(BUILD_LAYER, &[text(new)?, lower, text(package)?]))
 }
 
 /// A path as the text that scripts and mount options take.
@@ -58,5 +72,5 @@ pub(crate) fn text(path: &Path) -> Result<&str> {
 
 /// Builds every image that hosts with this package, or without one, are made of.
 pub fn build_images(package: Option<&Path>) -> Result<()> {
-    Images::ensure(&Cache::open()?, package).map(drop)
+    Images::ensure(&Cache::open()?, package, &[]).map(drop)
 }

@@ -47,6 +47,17 @@ fn it_is_a_real_host_and_passes_results_through() {
 }
 
 #[test]
+fn it_has_more_of_debian_when_told_so() {
+    let (asked, other) = (bare().with_packages(["tree"]).boot().unwrap(), bare().boot().unwrap());
+    assert_eq!(asked.succeed("dpkg-query --show --showformat='${db:Status-Status}' tree"), "installed");
+    assert!(asked.succeed("tree --version").starts_with("tree v"));
+    assert_eq!(asked.succeed("systemctl is-system-running").trim(), "running");
+    assert_eq!(other.sh("command -v tree").unwrap().code, 1, "in its own layer, not in the image of all");
+    let refused = bare().with_packages(["no-such-package"]).boot().unwrap_err();
+    assert!(format!("{refused:#}").contains("no-such-package"), "{refused:#}");
+}
+
+#[test]
 fn it_leaves_nothing_behind() {
     let sysctls = || {
         Command::new("sysctl")

@@ -65,6 +65,9 @@ pub(crate) struct Run {
     /// This package instead of one built from these sources
     #[arg(long, value_name = "DEB", conflicts_with = "bare")]
     package: Option<PathBuf>,
+    /// A package of Debian's that it has installed beyond what every host has
+    #[arg(long = "with", value_name = "PACKAGE")]
+    packages: Vec<String>,
     /// The command and its arguments
     #[arg(last = true)]
     command: Vec<OsString>,
@@ -100,6 +103,7 @@ fn boot_and_run(arguments: Run) -> Result<ExitCode> {
     let mut builder = Host::builder(arguments.name.as_deref().unwrap_or_default())
         .disk(arguments.disk)
         .package(package)
+        .with_packages(arguments.packages)
         .keep(arguments.keep);
     for (source, target) in arguments.bind {
         builder = builder.bind(source, target);
