@@ -2,6 +2,7 @@
 
 mod generator;
 mod hot;
+mod incus;
 mod many;
 mod memory;
 mod plan;
@@ -24,8 +25,8 @@ use crate::{package, root, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only figures whose names begin with this: push-ready, hot-change, restart-class, provision, wake, varlink-call,
-    /// idle-memory, plan, validate, git-noop, git-sync-memory, reconcile-1000, generator-1000
+    /// Only figures whose names begin with this: push-ready, hot-change, restart-class, provision, incus-launch, wake,
+    /// varlink-call, idle-memory, plan, validate, git-noop, git-sync-memory, reconcile-1000, generator-1000
     name: Option<String>,
     /// Print an object per line instead of a table
     #[arg(long)]
@@ -58,20 +59,24 @@ impl Figure {
 }
 
 type Measure = fn(&Scene) -> Result<Vec<Figure>>;
-const MEASURES: [(&str, Measure); 13] = [
-    ("validate", validate::measure),
-    ("varlink-call", varlink::measure),
-    ("push-ready", push::measure),
-    ("provision", provision::measure),
-    ("hot-change", hot::change),
-    ("restart-class", hot::restart),
-    ("wake", wake::measure),
-    ("idle-memory", memory::measure),
-    ("git-noop", many::looks),
-    ("git-sync-memory", many::memory),
-    ("reconcile-1000", many::reconcile),
-    ("plan", plan::measure),
-    ("generator-1000", generator::measure),
+/// Debian's packages that the hosts have beyond what every host has: a peer's daemons shall not disturb the other figures.
+const HOSTS: [&[&str]; 2] = [&[], incus::PACKAGES];
+/// What begins the names of the figures, the host that they are measured on, and how.
+const MEASURES: [(&str, &[&str], Measure); 14] = [
+    ("validate", &[], validate::measure),
+    ("varlink-call", &[], varlink::measure),
+    ("push-ready", &[], push::measure),
+    ("provision", &[], provision::measure),
+    ("incus-launch", incus::PACKAGES, incus::measure),
+    ("hot-change", &[], hot::change),
+    ("restart-class", &[], hot::restart),
+    ("wake", &[], wake::measure),
+    ("idle-memory", &[], memory::measure),
+    ("git-noop", &[], many::looks),
+    ("git-sync-memory", &[], many::memory),
+    ("reconcile-1000", &[], many::reconcile),
+    ("plan", &[], plan::measure),
+    ("generator-1000", &[], generator::measure),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -80,23 +85,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |name: &str| {
         arguments.name.as_deref().is_none_or(|wanted| name.starts_with(wanted) || wanted.starts_with(name))
     };
-    ensure!(MEASURES.iter().any(|(name, _)| wanted(name)), "there is no such figure");
+    ensure!(MEASURES.iter().any(|(name, ..)| wanted(name)), "there is no such figure");
     let package = match &arguments.package {
         Some(package) => package.clone(),
         None => package::build()?,
     };
     // The client of the calls is this very program.
     let tool = std::env::current_exe()?;
-    let host = Host::builder("").package(Package::File(package)).bind(tool, varlink::TOOL);
-    let scene = Scene::boot(host)?;
     let mut all_pass = true;
     if !arguments.json {
         println!("{:34} {:>10} {:>10} {:5} {:>6} {:>6}  peer", "figure", "ours", "peer", "unit", "ratio", "goal");
     }
-    for (_, measure) in MEASURES.iter().filter(|(name, _)| wanted(name)) {
-        for figure in measure(&scene)? {
-            all_pass &= figure.passes();
-            print(&figure, arguments.json);
+    for packages in HOSTS {
+        let measures = MEASURES.iter().filter(|(name, on, _)| *on == packages && wanted(name));
+        let measures: Vec<Measure> = measures.map(|(.., measure)| *measure).collect();
+        if measures.is_empty() {
+            continue;
+        }
+        let host = Host::builder("").package(Package::File(package.clone())).bind(&tool, varlink::TOOL);
+        let scene = Scene::boot(host.with_packages(packages.iter().copied()))?;
+        for measure in measures {
+            for figure in measure(&scene)? {
+                all_pass &= figure.passes();
+                print(&figure, arguments.json);
+            }
         }
     }
     Ok(if all_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
