@@ -1,4 +1,5 @@
-# build-image.sh KIND DEST SUITE PACKAGES: a Debian tree for a host or a tenant, made so that its boot does no first-boot work.
+# build-image.sh KIND DEST SUITE PACKAGES: a Debian tree for a host or a tenant, made so that its boot does no first-boot work, or one
+# that is never booted, for an emulator.
 # Runs in its own mount and pid namespace.
 kind=$1 dest=$2 suite=$3 packages=$4
 # Debian from wherever this machine already gets its own packages.
@@ -18,9 +19,12 @@ for scheme in http https; do
 done
 case $kind in
   host) options+=(--variant=minbase --dpkgopt='path-include=/usr/share/doc/*/copyright') ;;
+  emulator) options+=(--variant=essential) ;;
   tenant) options+=(--variant=essential --dpkgopt='path-exclude=/usr/share/zoneinfo/*' --dpkgopt='path-exclude=/usr/lib/udev/hwdb.d/*') ;;
 esac
 mmdebstrap "${options[@]}" --include="$packages" "$suite" "$dest" "deb [signed-by=$keyring] $mirror $suite main"
+rm -rf "$dest"/var/lib/apt/lists/* "$dest"/var/cache/apt/*
+[ "$kind" != emulator ] || exit 0
 
 mount -t proc proc "$dest/proc"
 inside() { chroot "$dest" "$@"; }
@@ -60,7 +64,6 @@ inside ldconfig
 [ "$kind" != tenant ] || rm -f "$dest/etc/resolv.conf" "$dest/etc/hostname"
 # Empty, not missing: an id for each boot without the work of a first boot.
 rm -f "$dest/etc/machine-id" && : >"$dest/etc/machine-id"
-rm -rf "$dest"/var/lib/apt/lists/* "$dest"/var/cache/apt/*
 for tree in etc var; do
   echo "TIMESTAMP_NSEC=$(date -r "$dest/usr" +%s%N)" >"$dest/$tree/.updated"
   touch -r "$dest/usr" "$dest/$tree/.updated"

@@ -31,6 +31,10 @@ impl Cache {
         Ok(Self { root: root.canonicalize()? })
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A folder in the cache that its user looks after alone.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.root.join(name);

@@ -1,6 +1,6 @@
 //! The disk of a host: a sparse file with its /var and what it writes elsewhere, copied from a template that is built once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -33,17 +33,22 @@ impl Disk {
 
     /// Makes a new host's disk.
     pub(crate) fn create(self, cache: &Cache, images: &Images, disk: &Path) -> Result<()> {
-        let tenant = text(&images.tenant)?;
-        let key = key([self.name(), tenant, &images.lower, BUILD_DISK]);
-        let template = cache.ensure(&format!("disk-{}", self.name()), &key, |new| {
-            command::build(BUILD_DISK, &[text(new)?, self.name(), tenant, &images.lower])
-        })?;
+        let template = self.template(cache, images, "written")?;
         command::output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(template).arg(disk))?;
         match self {
             // Two file systems of one identity cannot be mounted side by side.
             Self::Btrfs => command::output(Command::new("btrfstune").args(["-f", "-m"]).arg(disk)).map(drop),
             Self::Ext4 => Ok(()),
         }
+    }
+
+    /// The disk that new ones are copied from: with what a host has written, or with the whole of it.
+    pub(crate) fn template(self, cache: &Cache, images: &Images, parts: &str) -> Result<PathBuf> {
+        let (name, tenant) = (self.name(), text(&images.tenant)?);
+        let key = key([name, tenant, &images.lower, parts, BUILD_DISK]);
+        cache.ensure(&format!("{parts}-disk-{name}"), &key, |new| {
+            command::build(BUILD_DISK, &[text(new)?, name, tenant, &images.lower, parts])
+        })
     }
 }
 

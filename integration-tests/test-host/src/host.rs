@@ -1,9 +1,10 @@
 //! Booting a host and owning it: when the owner is gone, by whatever end, so is the host.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,6 +18,7 @@ use crate::images::Images;
 use crate::inside::Running;
 use crate::notify::Listener;
 use crate::rundir::{self, RunDir};
+use crate::virtual_machine::{self, Plan, VirtualMachine};
 
 /// Names the package that hosts have installed unless they are told otherwise.
 pub const PACKAGE_VARIABLE: &str = "BITBUILDER_DEB";
@@ -45,6 +47,7 @@ pub struct Builder {
     more: Vec<String>,
     binds: Vec<(PathBuf, PathBuf)>,
     keep: bool,
+    machine: Option<VirtualMachine>,
 }
 
 /// A host that this process owns. Dropping it takes the host away.
@@ -65,7 +68,11 @@ impl Host {
             given => given.to_owned(),
         };
         let (disk, package) = (Disk::default(), Package::default());
-        Builder { name, disk, package, more: Vec::new(), binds: Vec::new(), keep: false }
+        Builder { name, disk, package, more: Vec::new(), binds: Vec::new(), keep: false, machine: None }
+    }
+
+    pub(crate) fn owning(running: Running, supervisor: Child) -> Self {
+        Self { running, supervisor, keep: false }
     }
 
     /// Powers the host off in order and takes it away.
@@ -134,6 +141,13 @@ impl Builder {
         self
     }
 
+    /// Puts it into a virtual machine.
+    #[must_use]
+    pub fn virtual_machine(mut self, machine: VirtualMachine) -> Self {
+        self.machine = Some(machine);
+        self
+    }
+
     /// Boots the host and waits until its boot is complete, building first what has never been built.
     pub fn boot(self) -> Result<Host> {
         ensure!(rustix::process::geteuid().is_root(), "a test host needs root: mounts, namespaces and cgroups");
@@ -147,25 +161,39 @@ impl Builder {
                 format!("{PACKAGE_VARIABLE} names no package to install; `cargo xtask test` builds one and sets it")
             })?)),
         };
-        let images = Images::ensure(&cache, package.as_deref(), &self.more)?;
+        let mut host = match &self.machine {
+            Some(machine) => {
+                ensure!(self.more.is_empty(), "a virtual machine has no more of Debian's packages");
+                ensure!(self.binds.is_empty(), "a virtual machine cannot be shown folders of this machine");
+                let plan = Plan { cache: &cache, machine, format: self.disk };
+                virtual_machine::boot(&plan, &self.name, package.as_deref())?
+            }
+            None => self.boot_in_namespaces(&cache, package.as_deref())?,
+        };
+        if self.keep {
+            let lifeline = host.supervisor.stdin.as_mut().context("the lifeline is cut")?;
+            lifeline.write_all(b"keep\n").context("telling the supervisor to keep the host")?;
+            host.keep = true;
+        }
+        Ok(host)
+    }
+
+    fn boot_in_namespaces(&self, cache: &Cache, package: Option<&Path>) -> Result<Host> {
+        let images = Images::ensure(cache, package, &self.more)?;
         let (run, lock) = RunDir::create(&self.name)?;
-        let prepared = self.prepare(&cache, &images, &run);
+        let prepared = self.prepare(cache, &images, &run);
         if let Err(error) = prepared {
             drop(lock);
             run.remove()?;
             return Err(error);
         }
         let listener = Listener::bind(&run.path("notify"))?;
-        let supervisor = supervise(&run, &images.lower, lock)?;
+        let first = [run.path("init.sh"), run.folder(), run.name.clone().into(), images.lower.into(), disk_path(&run)];
+        let supervisor = supervise(&run, &first, lock)?;
         // From here on dropping the host takes everything away.
-        let mut host = Host { running: Running { run }, supervisor, keep: false };
+        let host = Host::owning(Running { run }, supervisor);
         let console = host.console()?;
         host.await_boot(&listener, &host.running.supervisor()?, console)?;
-        if self.keep {
-            let lifeline = host.supervisor.stdin.as_mut().context("the lifeline is cut")?;
-            lifeline.write_all(b"keep\n").context("telling the supervisor to keep the host")?;
-            host.keep = true;
-        }
         Ok(host)
     }
 
@@ -176,9 +204,7 @@ impl Builder {
             ensure!(target.is_absolute(), "{} is not an absolute path in the host", target.display());
             binds.push_str(&format!("{}\n{}\n", source.display(), target.display()));
         }
-        for (file, content) in
-            [("binds", binds.as_str()), ("lower", &images.lower), ("init.sh", INIT), ("supervise.sh", SUPERVISE)]
-        {
+        for (file, content) in [("binds", binds.as_str()), ("lower", &images.lower), ("init.sh", INIT)] {
             fs::write(run.path(file), content).with_context(|| format!("writing {file} for the host"))?;
         }
         File::create(run.path("console.log")).context("creating the host's console")?;
@@ -190,14 +216,15 @@ fn disk_path(run: &RunDir) -> PathBuf {
     run.work().join("disk")
 }
 
-/// Starts the supervisor and hands the host's lock over to it.
-fn supervise(run: &RunDir, lower: &str, lock: File) -> Result<Child> {
+/// Starts the supervisor and hands the host's lock over to it. It runs a script as the first process of the host.
+pub(crate) fn supervise<S: AsRef<OsStr>>(run: &RunDir, first: &[S], lock: File) -> Result<Child> {
+    fs::write(run.path("supervise.sh"), SUPERVISE).context("writing the supervisor")?;
     let _all = rundir::lock_all()?;
     let mut command = Command::new("setsid");
     // A caller under nohup ignores hang-ups; the supervisor knows a reboot by one.
     command.args(["env", "--default-signal=HUP", "bash"]).arg(run.path("supervise.sh"));
     command.arg(run.folder()).arg(run.cgroup()).arg(run.work());
-    command.arg(run.path("init.sh")).arg(run.folder()).arg(&run.name).arg(lower).arg(disk_path(run));
+    command.args(first);
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").current_dir("/");
     command
         .stdin(Stdio::piped())

@@ -12,7 +12,7 @@ const SUITE: &str = "forky";
 const BUILD_IMAGE: &str = include_str!("../scripts/build-image.sh");
 const BUILD_LAYER: &str = include_str!("../scripts/build-layer.sh");
 const BUILD_PACKAGES: &str = include_str!("../scripts/build-packages.sh");
-const HOST_PACKAGES: &str = include_str!("../scripts/host.packages");
+pub(crate) const HOST_PACKAGES: &str = include_str!("../scripts/host.packages");
 const TENANT_PACKAGES: &str = include_str!("../scripts/tenant.packages");
 
 /// The trees of one kind of host, in the cache.
@@ -27,22 +27,27 @@ pub(crate) struct Images {
 impl Images {
     /// Builds what is missing. Without a package of ours the host is plain Debian, with `more` of Debian's packages.
     pub(crate) fn ensure(cache: &Cache, package: Option<&Path>, more: &[String]) -> Result<Self> {
-        let base = image(cache, "host", HOST_PACKAGES)?;
-        let tenant = image(cache, "tenant", TENANT_PACKAGES)?;
-        let mut lower = text(&base)?.to_owned();
+        let mut plain = text(&image(cache, "host", HOST_PACKAGES)?)?.to_owned();
         if !more.is_empty() {
-            lower = format!("{}:{lower}", text(&packages(cache, &lower, more)?)?);
+            plain = format!("{}:{plain}", text(&more_packages(cache, &plain, more)?)?);
         }
-        if let Some(package) = package {
-            lower = format!("{}:{lower}", text(&layer(cache, &lower, package)?)?);
-        }
+        Self::over(cache, plain, package)
+    }
+
+    /// The same over these layers of plain Debian.
+    pub(crate) fn over(cache: &Cache, plain: String, package: Option<&Path>) -> Result<Self> {
+        let tenant = image(cache, "tenant", TENANT_PACKAGES)?;
+        let lower = match package {
+            None => plain,
+            Some(package) => format!("{}:{plain}", layer(cache, &plain, package)?.display()),
+        };
         Ok(Self { lower, tenant })
     }
 }
 
-fn image(cache: &Cache, kind: &str, packages: &str) -> Result<PathBuf> {
-    let packages: Vec<&str> = packages.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let packages = packages.join(",");
+/// A Debian tree of this kind with these packages.
+pub(crate) fn image(cache: &Cache, kind: &str, packages: &str) -> Result<PathBuf> {
+    let packages = self::packages(packages).join(",");
     cache.ensure(kind, &key([kind, SUITE, &packages, BUILD_IMAGE]), |new| {
         apt::require(apt::FOR_IMAGES)?;
         command::build(BUILD_IMAGE, &[kind, text(new)?, SUITE, &packages])
@@ -50,7 +55,7 @@ fn image(cache: &Cache, kind: &str, packages: &str) -> Result<PathBuf> {
 }
 
 /// The layer that Debian's packages of these names are over others.
-fn packages(cache: &Cache, lower: &str, names: &[String]) -> Result<PathBuf> {
+fn more_packages(cache: &Cache, lower: &str, names: &[String]) -> Result<PathBuf> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let parts = [&[lower, BUILD_PACKAGES], names.as_slice()].concat();
     cache.ensure("packages", &key(&parts), |new| {
@@ -58,11 +63,15 @@ fn packages(cache: &Cache, lower: &str, names: &[String]) -> Result<PathBuf> {
     })
 }
 
-/// The layer that our package is over others.
-fn layer(cache: &Cache, lower: &str, package: &Path) -> Result<PathBuf> {
+/// The names in a list of packages.
+pub(crate) fn packages(list: &str) -> Vec<&str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+fn layer(cache: &Cache, base: &str, package: &Path) -> Result<PathBuf> {
     let content = fs::read(package).with_context(|| format!("reading the package {}", package.display()))?;
-    let key = key([lower.as_bytes(), &content, BUILD_LAYER.as_bytes()]);
-    cache.ensure("package", &key, |new| command::build(BUILD_LAYER, &[text(new)?, lower, text(package)?]))
+    let key = key([base.as_bytes(), &content, BUILD_LAYER.as_bytes()]);
+    cache.ensure("package", &key, |new| command::build(BUILD_LAYER, &[text(new)?, base, text(package)?]))
 }
 
 /// A path as the text that scripts and mount options take.
@@ -70,7 +79,7 @@ pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))
 }
 
-/// Builds every image that hosts with this package, or without one, are made of.
+/// Builds every image that hosts in namespaces with this package, or without one, are made of.
 pub fn build_images(package: Option<&Path>) -> Result<()> {
     Images::ensure(&Cache::open()?, package, &[]).map(drop)
 }

@@ -12,8 +12,10 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::command::tail;
+use crate::console;
 use crate::notify::{Boot, Listener, Woken, await_any};
 use crate::rundir::RunDir;
+use crate::virtual_machine;
 
 const ENTER: &str = include_str!("../scripts/enter.sh");
 
@@ -66,11 +68,24 @@ impl Running {
         self.run.number("pid").with_context(|| format!("the host {} has no PID 1", self.name()))
     }
 
-    /// A command that will run in the host as root, with the caller's standard streams.
+    /// Whether it has a kernel of its own.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        self.run.path("arguments").exists()
+    }
+
+    /// A command that will run in a host in namespaces as root, with the caller's standard streams.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Command> {
+        ensure!(!self.is_virtual(), "no process of this machine can become one in the host {}", self.name());
         let mut command = Command::new("sh");
         command.args(["-euc", ENTER, "enter"]).arg(self.run.cgroup()).arg(self.pid()?.to_string()).args(arguments);
         Ok(command)
+    }
+
+    /// Runs a command in a virtual machine with the caller's standard streams and gives its exit code. One that does not end in
+    /// time is an error, with the last that the host has said.
+    pub fn relay<S: AsRef<OsStr>>(&self, arguments: &[S], limit: Option<Duration>) -> Result<i32> {
+        virtual_machine::relay(self, arguments, limit)
     }
 
     /// Runs a command and waits for its end. The command's own failure is a result.
@@ -80,6 +95,9 @@ impl Running {
 
     /// Runs a command with this standard input.
     pub fn feed<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Result<Output> {
+        if self.is_virtual() {
+            return virtual_machine::feed(self, arguments, input, COMMAND_LIMIT);
+        }
         // Files and not pipes: a process that the command leaves in the background would hold a pipe open for ever.
         let (mut stdin, stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?, tempfile::tempfile()?);
         stdin.write_all(input)?;
@@ -97,6 +115,11 @@ impl Running {
         let output = Output { code: exit_code(status), stdout: text(stdout)?, stderr: text(stderr)? };
         ensure!(!hung, "{:?} did not end in {COMMAND_LIMIT:?}: {output:?}\n{}", shown(arguments), self.last_words());
         Ok(output)
+    }
+
+    /// Adds what the host has said last.
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(format!("in the host {}, which said last:\n{}", self.name(), self.last_words()))
     }
 
     /// Runs a shell script that ends at its first failing command.
@@ -130,12 +153,18 @@ impl Running {
 
     /// Reboots in order and waits until the host is up again, on the same disk.
     pub fn reboot(&self) -> Result<()> {
-        self.expect_boot(|| self.signal("RTMIN+5"))
+        self.expect_boot(|| match self.is_virtual() {
+            true => self.request("systemctl reboot"),
+            false => self.signal("RTMIN+5"),
+        })
     }
 
-    /// Ends every process of the host at once, as a power cut does, and boots it again on the same disk. What the host's kernel had
-    /// in its caches is not lost: the machine's kernel goes on.
+    /// Ends every process of the host at once, as a power cut does, and boots it again on the same disk. What a kernel of its own had
+    /// in its caches is lost; without one it is not, for the machine's kernel goes on.
     pub fn power_loss(&self) -> Result<()> {
+        if self.is_virtual() {
+            return virtual_machine::cut_power(self);
+        }
         self.expect_boot(|| {
             fs::write(self.run.path("again"), "").context("asking for another boot")?;
             self.kill()
@@ -144,6 +173,9 @@ impl Running {
 
     /// Does something that makes the host boot again, and waits until it has.
     pub fn expect_boot(&self, trigger: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.is_virtual() {
+            return virtual_machine::after_reset(self, trigger);
+        }
         let console = self.console()?;
         let listener = Listener::bind(&self.run.path("notify"))?;
         let supervisor = self.supervisor()?;
@@ -151,7 +183,7 @@ impl Running {
         self.await_boot(&listener, &supervisor, console)
     }
 
-    pub(crate) fn await_boot(&self, listener: &Listener, supervisor: &OwnedFd, mut console: File) -> Result<()> {
+    pub(crate) fn await_boot(&self, listener: &Listener, supervisor: &OwnedFd, console: File) -> Result<()> {
         let boot = listener.wait(supervisor, BOOT_LIMIT)?;
         if boot == Boot::Complete {
             return Ok(());
@@ -159,16 +191,17 @@ impl Running {
         // The host may still be able to tell what it waits for.
         let asked = self.sh("systemctl --no-pager list-jobs; journalctl --no-pager --lines=30");
         let jobs = asked.map(|output| output.stdout).unwrap_or_default();
-        let mut words = String::new();
-        console.rewind()?;
-        console.read_to_string(&mut words)?;
+        let words = text(console)?;
         bail!("the host {} did not boot ({boot:?}):\n{}\n{jobs}", self.name(), tail(&words, 40))
     }
 
     /// Powers the host off in order and waits until everything of it is gone.
     pub fn power_off(&self) -> Result<()> {
         let supervisor = self.supervisor()?;
-        self.signal("RTMIN+4")?;
+        match self.is_virtual() {
+            true => self.request("systemctl poweroff")?,
+            false => self.signal("RTMIN+4")?,
+        }
         let hung = await_any(&[(&supervisor, PollFlags::IN)], Some(SHUTDOWN_LIMIT))? == Woken::Timeout;
         if hung {
             let words = self.last_words();
@@ -217,8 +250,15 @@ impl Running {
         Ok(())
     }
 
-    fn last_words(&self) -> String {
-        tail(&fs::read_to_string(self.run.path("console.log")).unwrap_or_default(), 40)
+    /// Begins what ends the host, of which the asking itself may be the first victim.
+    fn request(&self, command: &str) -> Result<()> {
+        let output = self.run(&["systemd-run", "--quiet", "--collect", "sh", "-c", command])?;
+        ensure!(output.success(), "{command} in the host {}: {}", self.name(), output.stderr);
+        Ok(())
+    }
+
+    pub(crate) fn last_words(&self) -> String {
+        console::last_words(&self.run.path("console.log"))
     }
 }
 

@@ -151,10 +151,15 @@ pub(crate) fn uses(image: &Path) -> Result<bool> {
     Ok(false)
 }
 
+/// A file that all hosts of this machine share, until it is booted anew.
+pub(crate) fn shared(name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(RUN).with_context(|| format!("creating {RUN}"))?;
+    Ok(Path::new(RUN).join(format!(".{name}")))
+}
+
 /// Held while a host is made or taken away, so that nobody takes a half-made one for a dead one.
 pub(crate) fn lock_all() -> Result<File> {
-    fs::create_dir_all(RUN).with_context(|| format!("creating {RUN}"))?;
-    let lock = File::create(Path::new(RUN).join(".lock")).context("opening the lock of all hosts")?;
+    let lock = File::create(shared("lock")?).context("opening the lock of all hosts")?;
     lock.lock().context("taking the lock of all hosts")?;
     Ok(lock)
 }

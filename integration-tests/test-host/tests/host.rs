@@ -3,8 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at the machine as a person would")]
 #![allow(clippy::unwrap_used, reason = "a test says by it what it expects")]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -12,18 +11,6 @@ use test_host::{Builder, Disk, Host, Package, Running};
 
 fn bare() -> Builder {
     Host::builder("").package(Package::Bare)
-}
-
-/// Everything that a host owns on the machine and that bears its name.
-fn traces(name: &str) -> Vec<String> {
-    let find = "losetup --all; cat /proc/mounts; ls -d /run/bitbuilder-testhost/* /var/tmp/bitbuilder-testhost/*; \
-                find /sys/fs/cgroup -name '*testhost*'; ps -eo args";
-    let output = Command::new("sh").args(["-c", find]).stderr(Stdio::null()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let ends = |line: &&str| {
-        line.split(['/', ' ', ')']).any(|word| word == name || word == format!("bitbuilder-testhost-{name}"))
-    };
-    text.lines().filter(ends).map(str::to_owned).collect()
 }
 
 #[test]
@@ -68,15 +55,7 @@ fn it_leaves_nothing_behind() {
     };
     let before = sysctls();
     for orderly in [true, false] {
-        let host = bare().boot().unwrap();
-        let name = host.name().to_owned();
-        assert_ne!(traces(&name), Vec::<String>::new(), "else this test looks in the wrong places");
-        if orderly {
-            host.stop().unwrap()
-        } else {
-            drop(host)
-        }
-        assert_eq!(traces(&name), Vec::<String>::new(), "orderly: {orderly}");
+        test_host::leave(bare().boot().unwrap(), orderly).unwrap();
     }
     assert_eq!(sysctls(), before);
 }
@@ -84,20 +63,8 @@ fn it_leaves_nothing_behind() {
 #[test]
 fn a_killed_owner_takes_its_host_along() {
     let name = format!("killed-{}", std::process::id());
-    let mut owner =
-        Command::new(env!("CARGO_BIN_EXE_boot-and-wait")).arg(&name).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n");
-    let host = Running::find(&name).unwrap();
-    let init = pidfd_open(Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
-    kill_process(Pid::from_child(&owner), Signal::KILL).unwrap();
-    owner.wait().unwrap();
-    poll(&mut [PollFd::new(&init, PollFlags::IN)], None).unwrap();
-    // The supervisor may be at it still: whoever comes next takes the rest.
-    Running::destroy(&host).unwrap();
-    test_host::sweep().unwrap();
-    assert_eq!(traces(&name), Vec::<String>::new());
+    test_host::kill_owner(Command::new(env!("CARGO_BIN_EXE_boot-and-wait")).arg(&name), &name).unwrap();
+    assert_eq!(test_host::traces(&name).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -110,7 +77,7 @@ fn a_killed_supervisor_is_swept() {
     kill_process(supervisor, Signal::KILL).unwrap();
     poll(&mut [PollFd::new(&init, PollFlags::IN)], None).unwrap();
     drop(host);
-    assert_eq!(traces(&name), Vec::<String>::new());
+    assert_eq!(test_host::traces(&name).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -151,7 +118,7 @@ fn a_kept_host_outlives_its_owner_until_it_is_stopped() {
     assert_eq!(host.succeed("systemctl is-system-running").trim(), "running");
     host.power_off().unwrap();
     assert!(Running::find(&name).is_err());
-    assert_eq!(traces(&name), Vec::<String>::new());
+    assert_eq!(test_host::traces(&name).unwrap(), Vec::<String>::new());
 }
 
 #[test]

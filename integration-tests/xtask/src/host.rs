@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ExitCode};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use test_host::{Disk, Host, Package, Running};
+use test_host::{Bytes, Disk, Firmware, Host, Package, Running, VirtualMachine};
 
 use crate::{package, root};
 
@@ -53,9 +54,24 @@ pub(crate) struct Run {
     /// Show a folder or file of this machine in the host
     #[arg(long, value_name = "SRC:DST", value_parser = bind)]
     bind: Vec<(PathBuf, PathBuf)>,
-    /// The file system of its disk: btrfs or ext4
-    #[arg(long, default_value = "btrfs")]
-    disk: Disk,
+    /// The file system of its disk: btrfs or ext4. The size of an empty disk more, in a virtual machine, as 1G
+    #[arg(long, value_name = "FORMAT|SIZE", value_parser = disk)]
+    disk: Vec<DiskWord>,
+    /// In a virtual machine: limits are enforced, and devices are its own
+    #[arg(long, conflicts_with = "bind")]
+    machine: bool,
+    /// What starts its kernel: direct or uefi
+    #[arg(long, requires = "machine", default_value = "direct")]
+    firmware: Firmware,
+    /// With a TPM 2
+    #[arg(long, requires = "machine")]
+    tpm: bool,
+    /// Its memory
+    #[arg(long, requires = "machine", value_name = "SIZE", default_value = "2G")]
+    memory: Bytes,
+    /// End a command that takes longer than so many seconds, and show what the host said last
+    #[arg(long, requires = "machine", value_name = "SECONDS", default_value_t = 900)]
+    limit: u64,
     /// Leave the host running when the command has ended
     #[arg(long)]
     keep: bool,
@@ -73,13 +89,30 @@ pub(crate) struct Run {
     command: Vec<OsString>,
 }
 
+/// What `--disk` says: how the disk that every host has is made, or one more.
+#[derive(Debug, Clone, Copy)]
+enum DiskWord {
+    Own(Disk),
+    More(Bytes),
+}
+
+fn disk(word: &str) -> Result<DiskWord, String> {
+    let own = word.parse().map(DiskWord::Own);
+    own.or_else(|_| word.parse().map(DiskWord::More))
+        .map_err(|_: String| format!("{word} is neither btrfs nor ext4, nor a size, as 1G"))
+}
+
 pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
     root::become_root()?;
     test_host::sweep()?;
     match verb {
         Verb::Run(arguments) => return boot_and_run(arguments),
         Verb::Exec { name, command } => {
-            let error = Running::find(&name)?.command(&command)?.exec();
+            let host = Running::find(&name)?;
+            if host.is_virtual() {
+                return host.relay(&command, None).map(exit);
+            }
+            let error = host.command(&command)?.exec();
             return Err(error).context("entering the host");
         }
         Verb::List => list()?,
@@ -100,11 +133,24 @@ fn boot_and_run(arguments: Run) -> Result<ExitCode> {
         Some(package) => Package::File(package),
         None => Package::File(package::build()?),
     };
-    let mut builder = Host::builder(arguments.name.as_deref().unwrap_or_default())
-        .disk(arguments.disk)
-        .package(package)
-        .with_packages(arguments.packages)
-        .keep(arguments.keep);
+    let mut builder =
+        Host::builder(arguments.name.as_deref().unwrap_or_default())
+            .package(package)
+            .with_packages(arguments.packages)
+            .keep(arguments.keep);
+    let mut disks = Vec::new();
+    for word in arguments.disk {
+        match word {
+            DiskWord::Own(format) => builder = builder.disk(format),
+            DiskWord::More(size) => disks.push(size),
+        }
+    }
+    let Run { memory, firmware, tpm, .. } = arguments;
+    if arguments.machine {
+        builder = builder.virtual_machine(VirtualMachine { memory, firmware, tpm, disks });
+    } else {
+        ensure!(disks.is_empty(), "only a virtual machine has disks of its own: --machine");
+    }
     for (source, target) in arguments.bind {
         builder = builder.bind(source, target);
     }
@@ -114,13 +160,22 @@ fn boot_and_run(arguments: Run) -> Result<ExitCode> {
     if command.is_empty() && !arguments.keep {
         command = vec!["bash".into(), "--login".into()];
     }
-    let code =
-        if command.is_empty() { 0 } else { wait(host.command(&command)?.spawn().context("entering the host")?)? };
+    // Whoever types has all the time.
+    let limit = (!std::io::stdin().is_terminal()).then(|| Duration::from_secs(arguments.limit));
+    let code = match command.is_empty() {
+        true => 0,
+        false if host.is_virtual() => host.relay(&command, limit)?,
+        false => wait(host.command(&command)?.spawn().context("entering the host")?)?,
+    };
     if arguments.keep {
         eprintln!("the host {0} is kept: cargo xtask host exec {0} -- COMMAND, cargo xtask host stop {0}", host.name());
     }
     drop(host);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    Ok(exit(code))
+}
+
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 /// Waits for the command, or for a signal that tells us to end.

@@ -13,7 +13,7 @@ use crate::workspace::{Workspace, cargo, succeed};
 /// The crate with the metadata of the package.
 pub(crate) const CRATE: &str = "bitbuilder";
 /// Crates that are no part of the product.
-pub(crate) const TESTING: &[&str] = &["integration-tests", "test-host", "xtask"];
+pub(crate) const TESTING: &[&str] = &["integration-tests", "machine-tests", "test-host", "xtask"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

@@ -14,6 +14,9 @@ use crate::{fuzz, package, root, tools};
 /// Crates whose tests boot hosts. Most of their time they wait, so that a small machine takes some at once.
 const ON_HOSTS: &[&str] = &["integration-tests", "test-host"];
 const HOSTS_AT_ONCE: &str = "4";
+/// Crates whose tests boot hosts in virtual machines. Where these are emulated one takes all of a small machine, and nothing else runs.
+const ON_MACHINES: &[&str] = &["machine-tests"];
+const MACHINES_AT_ONCE: &str = "1";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -31,9 +34,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let skips_path = skips.path().to_owned();
     let runner = Runner { only: arguments.only.as_deref(), nextest: has_nextest(), skips: &skips_path };
 
-    let on_hosts: Vec<&str> = ON_HOSTS.iter().copied().filter(|name| workspace.has(name)).collect();
+    let elsewhere = [ON_HOSTS, ON_MACHINES].concat().into_iter().filter(|name| workspace.has(name));
     let mut here = vec!["--workspace"];
-    here.extend(on_hosts.iter().flat_map(|name| ["--exclude", name]));
+    here.extend(elsewhere.flat_map(|name| ["--exclude", name]));
     let mut sum = runner.tier(&here, None)?;
     if arguments.only.is_none() {
         sum.add(runner.count(cargo().args(["test", "--workspace", "--no-fail-fast", "--doc"]), None)?);
@@ -43,8 +46,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if workspace.has(package::CRATE) {
         let package = package::build()?;
         test_host::build_images(Some(&package))?;
-        let hosts: Vec<&str> = on_hosts.iter().flat_map(|name| ["--package", name]).collect();
-        sum.add(runner.tier(&hosts, Some(&package))?);
+        for (crates, at_once) in [(ON_HOSTS, HOSTS_AT_ONCE), (ON_MACHINES, MACHINES_AT_ONCE)] {
+            let crates: Vec<&str> = crates.iter().flat_map(|name| ["--package", name]).collect();
+            sum.add(runner.tier(&crates, Some((&package, at_once)))?);
+        }
     } else {
         writeln!(skips, "SKIP everything on test hosts: there is no package yet")?;
     }
@@ -72,19 +77,20 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs the tests of the selected crates; on hosts when there is a package to install there.
-    fn tier(&self, crates: &[&str], package: Option<&Path>) -> Result<Tally> {
+    /// Runs the tests of the selected crates; on so many hosts at once when there is a package to install there.
+    fn tier(&self, crates: &[&str], hosts: Option<(&Path, &str)>) -> Result<Tally> {
         let mut command = cargo();
+        let package = hosts.map(|(package, _)| package);
         let mut sum = if self.nextest {
             command.args(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]).args(crates);
-            if package.is_some() {
-                command.args(["--test-threads", HOSTS_AT_ONCE]);
+            if let Some((_, at_once)) = hosts {
+                command.args(["--test-threads", at_once]);
             }
             self.count(command.args(self.only), package)?
         } else {
             command.args(["test", "--no-fail-fast", "--all-targets"]).args(crates).args(self.only);
-            if package.is_some() {
-                command.args(["--", "--test-threads", HOSTS_AT_ONCE]);
+            if let Some((_, at_once)) = hosts {
+                command.args(["--", "--test-threads", at_once]);
             }
             self.count(&mut command, package)?
         };
