@@ -4,10 +4,12 @@
 mod belongings;
 mod failpoint;
 mod kill;
+mod needs;
 mod repository;
 
 pub use belongings::Belongings;
 pub use failpoint::{Harm, Moment};
+pub use needs::{Need, Tier, host_with};
 pub use repository::Repository;
 
 use anyhow::{Context as _, Result, ensure};

@@ -12,6 +12,8 @@ mod session;
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::{Context as _, Result};
+
 pub(crate) use boot::{Plan, after_reset, boot, cut_power};
 pub(crate) use commands::{feed, relay};
 
@@ -40,6 +42,24 @@ impl Default for VirtualMachine {
 }
 
 impl VirtualMachine {
+    /// Why this machine can have none like this, if it cannot.
+    pub fn impossible(&self) -> Result<Option<String>> {
+        let text = std::fs::read_to_string("/proc/meminfo").context("reading how much memory there is")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+        let free: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default();
+        Ok(self.reason(std::env::consts::ARCH, free << 10))
+    }
+
+    fn reason(&self, architecture: &str, free: u64) -> Option<String> {
+        if architecture != "x86_64" {
+            return Some(format!("virtual machines are made for x86_64 only, and this machine is {architecture}"));
+        }
+        // The emulator itself takes some.
+        let wanted = self.memory.0 + self.memory.0 / 4;
+        (free < wanted)
+            .then(|| format!("a virtual machine takes {} MiB of memory, {} are free", wanted >> 20, free >> 20))
+    }
+
     /// Whether its boot can be taken from a state that was saved. What a TPM measured and a firmware left belongs to one machine.
     fn restorable(&self) -> bool {
         self.firmware == Firmware::Direct && !self.tpm
@@ -103,6 +123,14 @@ mod tests {
         for wrong in ["", "G", "0M", "2GG", "-1", "99999999999G", "btrfs"] {
             assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_cannot_be_says_why() {
+        let machine = VirtualMachine::default();
+        assert_eq!(machine.reason("x86_64", 4 << 30), None);
+        assert!(machine.reason("riscv64", 4 << 30).unwrap().contains("riscv64"));
+        assert!(machine.reason("x86_64", 2 << 30).unwrap().contains("2560 MiB"));
     }
 
     #[test]
