@@ -3,14 +3,17 @@
 
 use std::ffi::OsStr;
 use std::io::{Write as _, stderr, stdin, stdout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rustix::fd::AsFd as _;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::session::{Input, Session, Start, Stream};
 use crate::inside::{Output, Running};
+
+/// How long one question waits for its answer.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Runs a command with the caller's standard streams and gives its exit code.
 pub(crate) fn relay<S: AsRef<OsStr>>(host: &Running, arguments: &[S], limit: Option<Duration>) -> Result<i32> {
@@ -52,7 +55,16 @@ pub(crate) fn feed<S: AsRef<OsStr>>(host: &Running, arguments: &[S], input: &[u8
 /// Waits until the agent answers, which it does when the boot is complete.
 pub(crate) fn await_agent(host: &Running, limit: Duration) -> Result<()> {
     let start = Start { arguments: &["true"], terminal: None, kind: "dumb" };
-    run(host, &start, &Input::Bytes(b""), Some(limit), |_, _| Ok(())).context("waiting for the boot").map(drop)
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        // Firmware listens on the same ports and takes what is said to it: it is said again.
+        let asked = Session::open(&host.run)
+            .and_then(|session| session.run(&start, &Input::Bytes(b""), Some(ATTEMPT), |_, _| Ok(())));
+        if asked.map_err(|error| host.explain(error))?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(host.explain(anyhow!("the boot was not complete in {limit:?}")))
 }
 
 /// Runs a command to its end. A failure tells what the host has said last.
