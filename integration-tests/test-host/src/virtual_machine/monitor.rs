@@ -16,6 +16,9 @@ use crate::notify::{Woken, await_any};
 /// What is asked is answered at once; what takes long says so by an event.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// An emulator that has its turn starts in far less.
+const START: Duration = Duration::from_secs(5);
+
 /// A connection to a monitor.
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -27,7 +30,12 @@ impl Monitor {
     /// Waits until the emulator has started, or its supervisor has given up.
     pub(crate) fn accept(listener: &UnixListener, supervisor: &OwnedFd) -> Result<Self> {
         let wanted = [(listener.as_fd(), PollFlags::IN), (supervisor.as_fd(), PollFlags::IN)];
-        match await_any(&wanted, None)? {
+        let mut woken = await_any(&wanted, Some(START))?;
+        if woken == Woken::Timeout {
+            eprintln!("waiting for another virtual machine to end");
+            woken = await_any(&wanted, None)?;
+        }
+        match woken {
             Woken::By(0) => Self::over(listener.accept().context("hearing from the emulator")?.0),
             Woken::By(_) | Woken::Timeout => bail!("the emulator did not start"),
         }
