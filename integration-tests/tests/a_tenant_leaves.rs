@@ -47,6 +47,8 @@ fn it_comes_back_as_it_was_within_its_grace() -> Result<()> {
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     write(&scene, "web", "kept")?;
     let before = scene.expect_state("web", "verified")?;
+    let root = "btrfs subvolume show /var/lib/tenants/web/root | grep -e UUID -e Creation";
+    let root_before = scene.must(root)?;
     let not_leaving = scene.bitbuilder(&["cancel", "web"])?;
     assert!(not_leaving.code == 1 && not_leaving.stderr.contains("does not leave"), "{}", not_leaving.stderr);
 
@@ -71,9 +73,27 @@ fn it_comes_back_as_it_was_within_its_grace() -> Result<()> {
     let begun = Instant::now();
     register(&scene, &["web"])?;
     println!("came back in {} ms, with the push and the look", begun.elapsed().as_millis());
+    assert_eq!(scene.must(root)?, root_before, "its root was made anew");
     let after = scene.expect_state("web", "verified")?;
     assert_eq!((&after["address"], &after["verified"]), (&before["address"], &before["verified"]));
     assert_eq!((read(&scene, "web")?.as_str(), &after["leaving"]), ("kept\n0\n", &json!(null)));
+    Ok(())
+}
+
+#[test]
+fn who_depends_on_another_goes_before_it() -> Result<()> {
+    let scene = Scene::boot(Host::builder(""))?;
+    // Named so that no order of names is the right one.
+    for (name, port, depends_on) in [("b-store", 8080, ""), ("a-base", 8081, "b-store"), ("c-page", 8082, "a-base")] {
+        let depends_on = if depends_on.is_empty() { json!([]) } else { json!([depends_on]) };
+        let asks = manifest(name, &[], &json!({ "dependsOn": depends_on }));
+        tenant(&scene, name, "{ grace: 1h }", port)?.commit("Depends", &[("metadata.json", &asks)])?;
+    }
+    scene.follow(&["a-base", "b-store", "c-page"].map(Registration::new))?;
+    assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
+    register(&scene, &[])?;
+    let stopped = "journalctl --boot --output=cat _PID=1 | sed -n 's/^Stopped bitbuilder-container@\\(.*\\).service .*/\\1/p'";
+    assert_eq!(scene.must(stopped)?, "c-page\na-base\nb-store\n");
     Ok(())
 }
 
