@@ -67,8 +67,12 @@ impl Table {
         let rules = firewall::render(places);
         // Other rules than the last ones are loaded whatever the kernel has.
         if let Some(written) = self.read()?.filter(|written| written.rules == rules)
-            && machine.table().await?.map(|listing| firewall::normal(&listing)) == Some(written.listing)
+            && machine.table().await?.map(|listing| firewall::normal(&listing)).as_ref() == Some(&written.listing)
         {
+            // Ports that wake a tenant are no rules.
+            if written.places != *places {
+                self.write(&Written { places: places.clone(), ..written })?;
+            }
             return Ok(false);
         }
         machine.load(&rules).await?;

@@ -202,6 +202,18 @@ async fn calling_again_changes_nothing() {
     assert!(host.is_bare());
 }
 
+/// Which ports wake a tenant is no rule, and is known all the same.
+#[tokio::test]
+async fn ports_that_wake_a_tenant_may_change() {
+    let host = Host::new();
+    for (generation, port) in [(1, 80), (2, 81)] {
+        let woken = NetworkSpec { on_demand: true, ..place(0, port) };
+        assert!(host.ensure("web", generation, &woken).await.unwrap());
+        assert!(!host.ensure("web", generation, &woken).await.unwrap());
+        assert_eq!(host.list().await, intact(&["web"]));
+    }
+}
+
 #[tokio::test]
 async fn what_somebody_else_did_is_noticed_and_repaired() {
     let host = Host::new();
