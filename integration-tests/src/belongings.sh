@@ -25,7 +25,10 @@ machinectl list --no-legend | awk '{print $1}' | sort | of machine
 # Whose uid is of a range that tenants have, and who is in no tenant's unit.
 ps -ww -eo uid:12=,cgroup:300=,args= | awk '$1 >= 1073741824 && $1 < 1610612736 && $2 !~ /bitbuilder-(container|machine)@/' | of process
 ps -eo args= | grep -c '^/usr/bin/systemd-nspawn' | of 'containers'
-find /sys/fs/cgroup/bitbuilder.slice -maxdepth 2 -name '*@*' -printf '%f\n' 2>/dev/null | grep -v -E -f <(called "$@") | sort | of 'control group'
+# Empty ones outlive a host whose first process is killed, and no power loss.
+find /sys/fs/cgroup/bitbuilder.slice -maxdepth 2 -name '*@*' 2>/dev/null | while read -r group; do
+    [ -z "$(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null)" ] || echo "${group##*/}"
+done | grep -v -E -f <(called "$@") | sort | of 'control group'
 # Not what says that a boot was seen to.
 for at in /var/lib/tenants /var/lib/tenants/* /run/bitbuilder/{instances,extensions,guest,sandboxes,network} /run/systemd/system.control \
     /run/systemd/transient /run/systemd/network /run/systemd/nspawn/unix-export /run/systemd/machines /var/lib/bitbuilder/{git,git/*}; do

@@ -53,8 +53,8 @@ const fn woken(asked: Option<Asks>) -> Option<Asks> {
 const LIFE: [Chapter; 5] = [
     Chapter { name: "create", asks: asks("debian", 8100, &["one"], 1_000_001), may_be_left_out: false },
     Chapter { name: "update", asks: asks("other", 8101, &["one", "two"], 1_000_002), may_be_left_out: false },
-    Chapter { name: "restart", asks: asks("other", 8101, &["two"], 1_000_002), may_be_left_out: true },
-    Chapter { name: "change", asks: woken(asks("other", 8101, &["two"], 1_000_003)), may_be_left_out: false },
+    Chapter { name: "restart", asks: asks("other", 8101, &["two"], 1_000_002), may_be_left_out: false },
+    Chapter { name: "change", asks: woken(asks("other", 8101, &["two"], 1_000_003)), may_be_left_out: true },
     Chapter { name: "remove", asks: None, may_be_left_out: false },
 ];
 
