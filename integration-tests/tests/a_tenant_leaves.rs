@@ -92,7 +92,8 @@ fn who_depends_on_another_goes_before_it() -> Result<()> {
     scene.follow(&["a-base", "b-store", "c-page"].map(Registration::new))?;
     assert_eq!(scene.bitbuilder(&["sync", "--wait"])?.code, 0);
     register(&scene, &[])?;
-    let stopped = "journalctl --boot --output=cat _PID=1 | sed -n 's/^Stopped bitbuilder-container@\\(.*\\).service .*/\\1/p'";
+    let stopped =
+        "journalctl --boot --output=cat _PID=1 | sed -n 's/^Stopped bitbuilder-container@\\(.*\\).service .*/\\1/p'";
     assert_eq!(scene.must(stopped)?, "c-page\na-base\nb-store\n");
     Ok(())
 }

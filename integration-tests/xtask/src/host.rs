@@ -133,11 +133,10 @@ fn boot_and_run(arguments: Run) -> Result<ExitCode> {
         Some(package) => Package::File(package),
         None => Package::File(package::build()?),
     };
-    let mut builder =
-        Host::builder(arguments.name.as_deref().unwrap_or_default())
-            .package(package)
-            .with_packages(arguments.packages)
-            .keep(arguments.keep);
+    let mut builder = Host::builder(arguments.name.as_deref().unwrap_or_default())
+        .package(package)
+        .with_packages(arguments.packages)
+        .keep(arguments.keep);
     let mut disks = Vec::new();
     for word in arguments.disk {
         match word {

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Run only tests whose names contain this
     #[arg(long, value_name = "FILTER")]
     only: Option<String>,
+    /// Run those in virtual machines too, one after the other: where these are emulated it takes ten minutes
+    #[arg(long)]
+    machines: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -46,7 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if workspace.has(package::CRATE) {
         let package = package::build()?;
         test_host::build_images(Some(&package))?;
-        for (crates, at_once) in [(ON_HOSTS, HOSTS_AT_ONCE), (ON_MACHINES, MACHINES_AT_ONCE)] {
+        let machines = arguments.machines.then_some((ON_MACHINES, MACHINES_AT_ONCE));
+        for (crates, at_once) in [(ON_HOSTS, HOSTS_AT_ONCE)].into_iter().chain(machines) {
             let crates: Vec<&str> = crates.iter().flat_map(|name| ["--package", name]).collect();
             sum.add(runner.tier(&crates, Some((&package, at_once)))?);
         }
