@@ -67,6 +67,7 @@ fn dependencies_point_inwards() {
         ("secret", &["model", "interfaces", "runtime", "host", "sealing"]),
         ("test-host", &[]),
         ("integration-tests", &["test-host"]),
+        ("machine-tests", &["test-host", "integration-tests"]),
         ("xtask", &["test-host", "integration-tests"]),
     ]);
     let crates = dependencies();
