@@ -62,7 +62,7 @@ impl<I: Instances> Session<I> {
 
     async fn list(&self, List { tenant }: List) -> Result<Vec<Shown>, Error> {
         let action = format!("look at the storage of {}", tenant.as_ref().map_or("all tenants", TenantName::as_str));
-        self.volumes.list(tenant).map_err(|error| failed(action, &error))
+        self.volumes.list(tenant).await.map_err(|error| failed(action, &error))
     }
 }
 

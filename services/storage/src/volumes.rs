@@ -190,7 +190,7 @@ impl<I: Instances> Volumes<I> {
     ///
     /// # Errors
     /// A record or a tree cannot be read.
-    pub fn list(&self, tenant: Option<TenantName>) -> Result<Vec<Shown>, VolumeError> {
+    pub async fn list(&self, tenant: Option<TenantName>) -> Result<Vec<Shown>, VolumeError> {
         let tenants = match tenant {
             Some(tenant) => vec![tenant],
             None => self.records.tenants()?,
@@ -200,8 +200,10 @@ impl<I: Instances> Volumes<I> {
             let Some(Record { generation, spec }) = self.records.read(&tenant)? else { continue };
             let top = self.paths.tenants.join(tenant.as_str());
             let found = tree::observe(&top, &tenant)?;
+            // What a kill left aside goes before the tenant runs again; it may be the root of one that runs.
+            let litter = found.spare && !self.instances.runs(&tenant).await.unwrap_or(true);
             shown.push(Shown {
-                intact: layout::intact(&spec.image, &found),
+                intact: layout::intact(&spec.image, &found) && !litter,
                 subvolume: matches!(found.root, Root::Made { subvolume: true, .. }),
                 path: top.display().to_string(),
                 tenant,

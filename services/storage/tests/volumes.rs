@@ -79,8 +79,8 @@ impl World {
         self.volumes().ensure(&self.web, generation, &spec(image)).await
     }
 
-    fn intact(&self) -> bool {
-        self.volumes().list(Some(self.web.clone())).unwrap()[0].intact
+    async fn intact(&self) -> bool {
+        self.volumes().list(Some(self.web.clone())).await.unwrap()[0].intact
     }
 }
 
@@ -95,11 +95,11 @@ fn read(path: &Path) -> String {
 #[tokio::test]
 async fn a_tenant_gets_its_tree_and_another_root_when_asked() {
     let Some(world) = World::new() else { return };
-    assert!(world.volumes().list(None).unwrap().is_empty());
+    assert!(world.volumes().list(None).await.unwrap().is_empty());
     assert!(world.ensure(1, "a").await.unwrap());
     assert!(!world.ensure(1, "a").await.unwrap());
     assert!(!world.ensure(2, "a").await.unwrap(), "a generation alone is no change");
-    assert!(world.intact());
+    assert!(world.intact().await);
     let top = world.top();
     assert_eq!(fs::metadata(&top).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(top.join("data")).unwrap().permissions().mode() & 0o777, 0o755);
@@ -120,7 +120,7 @@ async fn a_tenant_gets_its_tree_and_another_root_when_asked() {
     assert_eq!(read(&top.join("data/kept")), "by the tenant");
     assert!(top.join("config").is_symlink());
     assert!(!top.join(".root.new").exists());
-    assert!(world.intact());
+    assert!(world.intact().await);
 
     let older = world.ensure(2, "a").await.unwrap_err();
     assert!(matches!(older, VolumeError::Stale(stale) if stale.current == 3));
@@ -135,13 +135,13 @@ async fn whatever_a_kill_left_is_cleared_up() {
     fs::rename(top.join("root"), top.join(".root.new")).unwrap();
     lsetxattr(top.join(".root.new"), MARK, b"", XattrFlags::empty()).unwrap();
     fs::remove_dir_all(top.join(".root.new/etc")).unwrap();
-    assert!(!world.intact());
+    assert!(!world.intact().await);
     assert!(world.ensure(1, "a").await.unwrap());
     assert_eq!(read(&top.join("root/etc/made-of")), "first");
     // After the new root took its place, before the old one was removed and the call returned.
     fs::create_dir_all(top.join(".root.new/var")).unwrap();
     lsetxattr(top.join(".root.new"), MARK, b"b", XattrFlags::empty()).unwrap();
-    assert!(world.intact());
+    assert!(!world.intact().await, "what lies aside stays when it starts again");
     fs::write(top.join("root/etc/written"), "by the tenant").unwrap();
     assert!(world.ensure(1, "a").await.unwrap());
     assert!(!top.join(".root.new").exists());
@@ -155,23 +155,23 @@ async fn whatever_a_kill_left_is_cleared_up() {
     assert!(!top.join("root/etc/written").exists());
     // Somebody removed a directory.
     fs::remove_dir_all(top.join("services")).unwrap();
-    assert!(!world.intact());
+    assert!(!world.intact().await);
     assert!(world.ensure(2, "a").await.unwrap());
-    assert!(world.intact());
+    assert!(world.intact().await);
 }
 
 #[tokio::test]
 async fn what_cannot_be_done_changes_nothing() {
     let Some(world) = World::new() else { return };
     assert!(matches!(world.ensure(1, "absent").await.unwrap_err(), VolumeError::NoSuchImage(_)));
-    assert!(world.volumes().list(None).unwrap().is_empty());
+    assert!(world.volumes().list(None).await.unwrap().is_empty());
     assert!(!world.top().exists());
 
     world.ensure(1, "a").await.unwrap();
     world.running.0.store(true, Ordering::Relaxed);
     assert!(matches!(world.ensure(2, "b").await.unwrap_err(), VolumeError::InUse(_)));
-    assert_eq!(world.volumes().list(None).unwrap()[0].generation, 1);
-    assert!(world.intact());
+    assert_eq!(world.volumes().list(None).await.unwrap()[0].generation, 1);
+    assert!(world.intact().await);
     // What lies aside may be what the tenant runs on.
     fs::create_dir(world.top().join(".root.new")).unwrap();
     assert!(!world.ensure(2, "a").await.unwrap());
@@ -181,7 +181,7 @@ async fn what_cannot_be_done_changes_nothing() {
 
     // A root that somebody restored without its mark is not thrown away.
     rustix::fs::lremovexattr(world.top().join("root"), MARK).unwrap();
-    assert!(!world.intact());
+    assert!(!world.intact().await);
     assert!(matches!(world.ensure(3, "b").await.unwrap_err(), VolumeError::Obstacle(_)));
     assert_eq!(read(&world.top().join("root/etc/made-of")), "first");
 }

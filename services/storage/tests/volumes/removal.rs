@@ -75,7 +75,7 @@ async fn what_was_packed_comes_back_as_it_was() {
     assert_eq!(again, (path.clone(), false));
     assert!(world.volumes().remove(&world.web, 3).await.unwrap());
     assert!(!world.volumes().remove(&world.web, 3).await.unwrap());
-    assert!(world.names("tenants").is_empty() && world.volumes().list(None).unwrap().is_empty());
+    assert!(world.names("tenants").is_empty() && world.volumes().list(None).await.unwrap().is_empty());
 
     let text = read(&path.with_file_name("web.20261124T025510Z.tar.zst.sha256"));
     let sum = text.split(' ').next().unwrap();
@@ -173,11 +173,11 @@ async fn only_a_tree_with_its_tenants_mark_is_removed_and_never_one_that_runs() 
         assert!(matches!(world.volumes().remove(&world.web, 2).await.unwrap_err(), VolumeError::NotOwned { .. }));
         assert!(world.top().join("data").is_dir());
     }
-    assert!(!world.intact(), "a tree without a mark counts as whole");
-    assert!(world.ensure(3, "a").await.unwrap() && world.intact());
+    assert!(!world.intact().await, "a tree without a mark counts as whole");
+    assert!(world.ensure(3, "a").await.unwrap() && world.intact().await);
     assert!(world.volumes().remove(&world.web, 4).await.unwrap());
     assert_eq!(world.names("tenants"), ["web-2"]);
-    assert!(world.volumes().list(Some(other)).unwrap()[0].intact);
+    assert!(world.volumes().list(Some(other)).await.unwrap()[0].intact);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_kill_in_the_middle_leaves_what_the_next_call_finishes() {
     fs::rename(world.top(), world.directory.path().join("tenants/.web")).unwrap();
     assert!(world.ensure(4, "a").await.unwrap());
     assert_eq!(world.names("tenants"), ["web"]);
-    assert!(world.intact());
+    assert!(world.intact().await);
 }
 
 #[tokio::test]
