@@ -123,10 +123,18 @@ fn from_example<'a>(scene: &'a Scene, examples: &Path, example: &str, name: &str
     let repository = scene.repository(name)?;
     let mut files = Vec::new();
     collect(&root, &root, &mut files)?;
+    // There is no forge and nobody on call here.
+    files.retain(|(path, _)| path != "notifications.json");
     // The examples name a server of nobody's; here it is the host's own.
     files
         .iter_mut()
         .for_each(|(_, content)| *content = content.replace("https://git.example.org/", "git://127.0.0.1/"));
+    let (scripts, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| path.starts_with("scripts/"));
+    for (path, content) in &scripts {
+        let path = format!("/srv/trees/{name}/{path}");
+        scene.host.write(&path, content)?;
+        scene.must(&format!("chmod 755 {path}"))?;
+    }
     let files: Vec<(&str, &str)> = files.iter().map(|(path, content)| (path.as_str(), content.as_str())).collect();
     repository.commit("The first commit", &files)?;
     Ok(repository)
