@@ -15,8 +15,8 @@ pub struct Units(Kept);
 
 impl Instances for Units {
     async fn runs(&self, tenant: &TenantName) -> Result<bool, SystemdError> {
-        let names = ["container@{}.service", "machine@{}.service", "wake@{}.socket"]
-            .map(|name| format!("bitbuilder-{}", name.replace("{}", tenant.as_str())));
+        let names = [("container", "service"), ("machine", "service"), ("wake", "socket")]
+            .map(|(what, suffix)| format!("bitbuilder-{what}@{tenant}.{suffix}"));
         let units = self.0.connect().await?.list(&[&names[0], &names[1], &names[2]]).await?;
         // Any state but these two may have processes.
         Ok(units.iter().any(|unit| !matches!(unit.active_state.as_str(), "inactive" | "failed")))

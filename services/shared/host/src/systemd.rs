@@ -162,8 +162,7 @@ impl Systemd {
     /// # Errors
     /// The manager refused.
     pub async fn begin_start(&self, unit: &str) -> Result<(), SystemdError> {
-        let failed = |cause| SystemdError::Call { action: "start", unit: unit.to_owned(), cause };
-        self.manager.start_unit(unit, "replace").await.map(drop).map_err(failed)
+        self.begin("start", unit).await
     }
 
     /// Has a unit stopped, without waiting for that.
@@ -171,8 +170,7 @@ impl Systemd {
     /// # Errors
     /// The manager refused.
     pub async fn begin_stop(&self, unit: &str) -> Result<(), SystemdError> {
-        let failed = |cause| SystemdError::Call { action: "stop", unit: unit.to_owned(), cause };
-        self.manager.stop_unit(unit, "replace").await.map(drop).map_err(failed)
+        self.begin("stop", unit).await
     }
 
     /// Stops a unit if it runs, starts it and waits until it has started.
@@ -199,12 +197,22 @@ impl Systemd {
         self.wait("start", unit, self.manager.start_transient_unit(unit, "fail", properties, &[])).await
     }
 
+    async fn begin(&self, action: &'static str, unit: &str) -> Result<(), SystemdError> {
+        let failed = |cause| SystemdError::Call { action, unit: unit.to_owned(), cause };
+        self.enqueue(action, unit).await.map(drop).map_err(failed)
+    }
+
     async fn job(&self, action: &'static str, unit: &str) -> Result<(), SystemdError> {
+        self.wait(action, unit, self.enqueue(action, unit)).await
+    }
+
+    /// A job that takes the place of the one that the unit may have.
+    async fn enqueue(&self, action: &str, unit: &str) -> zbus::Result<OwnedObjectPath> {
         match action {
-            "start" => self.wait(action, unit, self.manager.start_unit(unit, "replace")).await,
-            "stop" => self.wait(action, unit, self.manager.stop_unit(unit, "replace")).await,
-            "reload" => self.wait(action, unit, self.manager.reload_unit(unit, "replace")).await,
-            _ => self.wait(action, unit, self.manager.restart_unit(unit, "replace")).await,
+            "start" => self.manager.start_unit(unit, "replace").await,
+            "stop" => self.manager.stop_unit(unit, "replace").await,
+            "reload" => self.manager.reload_unit(unit, "replace").await,
+            _ => self.manager.restart_unit(unit, "replace").await,
         }
     }
 
